@@ -1,0 +1,152 @@
+"""A split: what is trained on, what selects, what tests; and one file that carries it to another machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from monge.data.files import write_atomically
+from monge.data.interactions import Interactions, Vocabulary
+from monge.data.queries import Queries
+from monge.data.ragged import Ragged
+from monge.errors import DataError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Split:
+    """The outcome of a protocol. It shares one pair of vocabularies among its parts."""
+
+    train: Interactions
+    validation: Queries
+    test: Queries
+    protocol: str
+    """Name of the protocol, e.g. `leave-one-out`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the protocol was asked (ratios, seed, ...)."""
+    notes: Sequence[str] = ()
+    """What a reader of the result must know: users left out, items without training rows, ..."""
+    fold_in: Interactions | None = None
+    """Histories of held-out users: extra training rows for models that cannot answer unknown users."""
+
+    def save(self, path: str | Path) -> None:
+        """Write everything into one safetensors file (no log and no reading library is needed to load it)."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        _pack_interactions(arrays, "train", self.train)
+        if self.fold_in is not None:
+            _pack_interactions(arrays, "fold_in", self.fold_in)
+        for name, vocabulary in (("users", self.train.users), ("items", self.train.items)):
+            _pack_ids(arrays, name, vocabulary.ids)
+        for name, column in self.train.item_columns.items():
+            _pack_ids(arrays, f"item_column.{name}", column)
+        for name, queries in (("validation", self.validation), ("test", self.test)):
+            arrays[f"{name}.user"] = queries.user.astype(np.int32)
+            for part in ("history", "truth", "candidates"):
+                rows: Ragged | None = getattr(queries, part)
+                if rows is not None:
+                    arrays[f"{name}.{part}.values"] = rows.values.astype(np.int32)
+                    arrays[f"{name}.{part}.lengths"] = rows.lengths.astype(np.int32)
+            for group, labels in queries.groups.items():
+                _pack_ids(arrays, f"{name}.group.{group}", labels)
+        header = {
+            "monge_split": FORMAT,
+            "protocol": self.protocol,
+            "options": dict(self.options),
+            "notes": list(self.notes),
+            "provenance": dict(self.train.provenance),
+        }
+        write_atomically(Path(path), save(arrays, metadata={"monge": json.dumps(header)}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Split:
+        """Read a split file; nothing in it is executed.
+
+        Raises:
+            DataError: the file is missing, damaged, of another kind or of a newer format.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise DataError(f"{path}: no such split file")
+        try:
+            with safe_open(str(path), framework="numpy") as handle:
+                header = json.loads((handle.metadata() or {})["monge"])
+                arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
+            if header["monge_split"] > FORMAT:
+                raise DataError(f"{path}: split format {header['monge_split']} is newer than this Monge reads ({FORMAT}); upgrade Monge")
+            users, items = (Vocabulary(_unpack_ids(arrays, name)) for name in ("users", "items"))
+            columns = {name.split(".")[1]: _unpack_ids(arrays, ".".join(name.split(".")[:2])) for name in arrays if name.startswith("item_column.")}
+            shared = {"users": users, "items": items, "item_columns": columns, "provenance": header["provenance"]}
+            return cls(
+                train=_unpack_interactions(arrays, "train", shared),
+                validation=_unpack_queries(arrays, "validation", len(items)),
+                test=_unpack_queries(arrays, "test", len(items)),
+                protocol=header["protocol"],
+                options=header["options"],
+                notes=tuple(header["notes"]),
+                fold_in=_unpack_interactions(arrays, "fold_in", shared) if "fold_in.user" in arrays else None,
+            )
+        except (SafetensorError, KeyError, ValueError, TypeError, IndexError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: not a Monge split file, or a damaged one ({type(error).__name__})") from error
+
+
+def _pack_interactions(arrays: dict[str, npt.NDArray[Any]], name: str, log: Interactions) -> None:
+    arrays[f"{name}.user"] = log.user.astype(np.int32)
+    arrays[f"{name}.item"] = log.item.astype(np.int32)
+    if log.time is not None:
+        arrays[f"{name}.time"] = log.time
+    if log.weight is not None:
+        arrays[f"{name}.weight"] = log.weight
+
+
+def _unpack_interactions(arrays: Mapping[str, npt.NDArray[Any]], name: str, shared: Mapping[str, Any]) -> Interactions:
+    return Interactions(
+        user=arrays[f"{name}.user"].astype(np.int64),
+        item=arrays[f"{name}.item"].astype(np.int64),
+        time=arrays.get(f"{name}.time"),
+        weight=arrays.get(f"{name}.weight"),
+        **shared,
+    )
+
+
+def _unpack_queries(arrays: Mapping[str, npt.NDArray[Any]], name: str, n_items: int) -> Queries:
+    def ragged(part: str) -> Ragged:
+        lengths = arrays[f"{name}.{part}.lengths"].astype(np.int64)
+        return Ragged.from_lengths(arrays[f"{name}.{part}.values"].astype(np.int64), lengths)
+
+    groups = {key.split(".")[2] for key in arrays if key.startswith(f"{name}.group.")}
+    return Queries(
+        n_items=n_items,
+        user=arrays[f"{name}.user"].astype(np.int64),
+        history=ragged("history"),
+        truth=ragged("truth"),
+        candidates=ragged("candidates") if f"{name}.candidates.values" in arrays else None,
+        groups={group: _unpack_ids(arrays, f"{name}.group.{group}") for group in groups},
+    )
+
+
+def _pack_ids(arrays: dict[str, npt.NDArray[Any]], name: str, ids: npt.NDArray[Any]) -> None:
+    """Whole numbers as they are; text as UTF-8 bytes back to back with lengths; a missing text has length -1."""
+    if ids.dtype == np.int64:
+        arrays[f"{name}.whole"] = ids
+        return
+    encoded = [None if text is None else str(text).encode() for text in ids.tolist()]
+    arrays[f"{name}.bytes"] = np.frombuffer(b"".join(text or b"" for text in encoded), dtype=np.uint8)
+    arrays[f"{name}.lengths"] = np.array([-1 if text is None else len(text) for text in encoded], dtype=np.int32)
+
+
+def _unpack_ids(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> npt.NDArray[Any]:
+    if f"{name}.whole" in arrays:
+        return arrays[f"{name}.whole"]
+    raw, lengths = arrays[f"{name}.bytes"].tobytes(), arrays[f"{name}.lengths"]
+    ends = np.cumsum(np.maximum(lengths, 0))
+    texts = [None if length < 0 else raw[end - length : end].decode() for length, end in zip(lengths, ends, strict=True)]
+    return np.array(texts + [None], dtype=object)[:-1]  # the extra None keeps NumPy from guessing a shape

@@ -1,0 +1,179 @@
+"""Full ranking in blocks of queries: a matrix product, a mask, a count. Memory is bounded by the block, never users x items.
+
+The rank of a held-out item is 1 + the number of eligible items that score higher, plus the tied ones that a random order
+(drawn per query from a fixed seed) puts before it. Items of the history are not eligible.
+
+Axes: B queries of a block, M items, K list length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from monge.data import Queries
+from monge.errors import QueryError
+from monge.evaluation.metrics import Ints
+from monge.models.contract import InnerProduct, Recommender
+
+UNRANKED = np.iinfo(np.int64).max // 2
+"""Stands in a rank table where a query has no further held-out item: beyond every cut-off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Where the held-out items came out."""
+
+    ranks: Ints
+    """(Q, G) 1-based ranks in the order of each query's truth; UNRANKED beyond a query's own."""
+    n_truth: Ints
+    """(Q,) held-out items of each query."""
+    n_recommended: dict[int, int]
+    """Cut-off -> number of distinct items that stand in somebody's first k (only the cut-offs asked for)."""
+
+
+def block_size_for(n_items: int, budget_bytes: int = 256 * 2**20) -> int:
+    """Queries in a block such that three float32 tables of block x items stay within the budget; 1 to 1024."""
+    return max(1, min(1024, budget_bytes // (3 * 4 * max(n_items, 1))))
+
+
+def score_blocks(
+    model: Recommender, queries: Queries, *, block: int | None = None, progress: Callable[[int], Any] | None = None
+) -> Iterator[tuple[Ints, Tensor]]:
+    """(query numbers, scores (B, M)) block by block, seen items and non-candidates at -inf. The scores' memory is reused.
+
+    Queries are visited by the length of their history, so that sequence models read little padding.
+
+    Raises:
+        QueryError: a score is NaN.
+    """
+    module = model if isinstance(model, nn.Module) else None
+    device = next(iter([*module.parameters(), *module.buffers()]), torch.empty(0)).device if module else torch.device("cpu")
+    was_training = bool(module and module.training)
+    if module:
+        module.eval()
+    try:
+        with torch.inference_mode():
+            block = block or block_size_for(queries.n_items)
+            table = model.item_vectors() if isinstance(model, InnerProduct) else None
+            buffer = torch.empty(min(block, len(queries)), queries.n_items, device=device) if table else None
+            order = np.argsort(queries.history.lengths, kind="stable")
+            for start in range(0, len(order), block):
+                rows = order[start : start + block]
+                part = queries.take(rows)
+                batch = part.batch(device)
+                if table is not None and buffer is not None and isinstance(model, InnerProduct):
+                    vectors, bias = table
+                    scores = buffer[: len(rows)]
+                    query_vectors = model.query_vectors(batch)
+                    if bias is None:
+                        torch.mm(query_vectors, vectors.T, out=scores)
+                    else:
+                        torch.addmm(bias, query_vectors, vectors.T, out=scores)
+                else:
+                    scores = model.scores(batch).float().clone()
+                if bool(scores.sum().isnan()) and bool(scores.isnan().any()):
+                    raise QueryError("the model's scores are not numbers (NaN): its training diverged; try a smaller --learning-rate")
+                scores[batch.row_of_item, batch.items] = -torch.inf
+                if part.candidates is not None:
+                    allowed = torch.zeros_like(scores, dtype=torch.bool)
+                    at = torch.from_numpy(part.candidates.row_of_value).to(device), torch.from_numpy(part.candidates.values).to(device)
+                    allowed[at] = True
+                    scores.masked_fill_(~allowed, -torch.inf)
+                yield rows, scores
+                if progress:
+                    progress(len(rows))
+    finally:
+        if module:
+            module.train(was_training)
+
+
+def tie_order(queries: Tensor, items: Tensor, seed: int) -> Tensor:
+    """A pseudo-random 63-bit key for each (query, item): items of equal score stand by rising key. Shapes broadcast."""
+    key = (queries * 0x9E3779B97F4A7C1 + items * 0x2545F4914F6CDD1D + seed * 0x5851F42D4C957F2D) & 0x7FFFFFFFFFFFFFFF
+    for shift, factor in ((30, 0x3F58476D1CE4E5B9), (27, 0x14D049BB133111EB)):
+        key = ((key ^ (key >> shift)) * factor) & 0x7FFFFFFFFFFFFFFF
+    return key ^ (key >> 31)
+
+
+def rank_truth(
+    model: Recommender,
+    queries: Queries,
+    *,
+    list_cutoffs: tuple[int, ...] = (),
+    seed: int = 0,
+    block: int | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> Ranking:
+    """Rank every query's held-out items among all eligible items.
+
+    Args:
+        model: anything that scores.
+        queries: each with at least one held-out item, none of them in its history.
+        list_cutoffs: lengths of recommendation lists whose distinct items are counted (for coverage).
+        seed: of the random order of ties.
+        block: queries in a block; by default what fits 256 MiB.
+        progress: called with the number of queries done.
+    """
+    lengths = queries.truth.lengths
+    if len(queries) and lengths.min() == 0:
+        raise ValueError("every query needs a held-out item to be ranked")
+    ranks = np.full((len(queries), int(lengths.max(initial=0))), UNRANKED, dtype=np.int64)
+    longest = min(max(list_cutoffs, default=0), queries.n_items)
+    recommended = {k: np.zeros(queries.n_items, dtype=bool) for k in list_cutoffs}
+    higher = None
+    for rows, scores in score_blocks(model, queries, block=block, progress=progress):
+        if higher is None:
+            higher = torch.empty_like(scores)
+        _rank_block(ranks, rows, scores, queries, higher[: len(rows)], seed)
+        if longest:
+            top = top_items(scores, rows, longest, seed).cpu().numpy()
+            for k, marks in recommended.items():
+                found = top[:, :k]
+                marks[found[found >= 0]] = True
+    return Ranking(ranks, lengths, {k: int(marks.sum()) for k, marks in recommended.items()})
+
+
+def _rank_block(ranks: Ints, rows: Ints, scores: Tensor, queries: Queries, higher: Tensor, seed: int) -> None:
+    """Fill the ranks of one block; the loop runs over places in the truth, on rows that have so many."""
+    truth = queries.truth.take(rows)
+    by_size = np.argsort(-truth.lengths, kind="stable")  # rows with many held-out items first: those left are a prefix
+    if len(by_size) and truth.lengths.max() > 1:
+        scores = scores[torch.from_numpy(by_size).to(scores.device)]
+        truth, rows = truth.take(by_size), rows[by_size]
+    starts, lengths = truth.offsets[:-1], truth.lengths
+    for place in range(int(lengths.max(initial=0))):
+        n = int((lengths > place).sum())
+        target = torch.from_numpy(truth.values[starts[:n] + place]).to(scores.device)
+        at_target = scores[:n].gather(1, target[:, None])
+        count = torch.gt(scores[:n], at_target, out=higher[:n]).sum(1)  # float sums are exact below 2^24 items
+        tied = torch.ge(scores[:n], at_target, out=higher[:n]).sum(1) - count
+        rank = count.long() + 1
+        again = (tied > 1).nonzero().squeeze(1)
+        for some in again.split(64):  # ties are rare but for counting models: a few rows at a time
+            number = torch.from_numpy(rows).to(scores.device)[some, None]
+            keys = tie_order(number, torch.arange(scores.shape[1], device=scores.device), seed)
+            own = tie_order(number, target[some, None], seed)
+            rank[some] += ((scores[some] == at_target[some]) & (keys < own)).sum(1)
+        ranks[rows[:n], place] = rank.cpu().numpy()
+
+
+def top_items(scores: Tensor, rows: Ints, k: int, seed: int = 0) -> Tensor:
+    """(B, k) the best items of each row, best first; ties in the same random order as the ranks; -1 where none is left."""
+    k = min(k, scores.shape[1])
+    values, items = scores.topk(k, dim=1)
+    edge = values[:, -1:]
+    crossing = (torch.ge(scores, edge).sum(1) > k) | (values[:, 1:] == values[:, :-1]).any(1)
+    for some in crossing.nonzero().squeeze(1).split(64):
+        number = torch.from_numpy(rows).to(scores.device)[some, None]
+        keys = tie_order(number, torch.arange(scores.shape[1], device=scores.device), seed)
+        by_key = keys.argsort(1)
+        order = scores[some].gather(1, by_key).argsort(1, descending=True, stable=True)[:, :k]
+        items[some] = by_key.gather(1, order)
+        values[some] = scores[some].gather(1, items[some])
+    return items.masked_fill(values == -torch.inf, -1)

@@ -1,0 +1,65 @@
+"""Contrastive losses between two views of the same B users.
+
+Both stack the views to 2B rows: the positive of row i is row i + B (mod 2B), the other 2B - 2 rows are negatives, and
+both directions count.  ln(2B - 1) means "cannot tell the rows apart".
+
+Axes: B users, V width of one view's vector.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from monge.ot import w2_all_pairs
+
+
+def two_view_cross_entropy(logits: Tensor) -> Tensor:
+    """(2B, 2B) logits between stacked views -> () nats; the diagonal is left out.
+
+    Raises:
+        ValueError: logits are not a square with an even side.
+    """
+    rows = len(logits)
+    if logits.shape != (rows, rows) or rows % 2:
+        raise ValueError(f"logits must be (2B, 2B); got {tuple(logits.shape)}")
+    positive = (torch.arange(rows, device=logits.device) + rows // 2) % rows
+    itself = torch.eye(rows, dtype=torch.bool, device=logits.device)
+    return F.cross_entropy(logits.masked_fill(itself, -torch.inf), positive)
+
+
+def wasserstein_discrepancy(
+    z_a: Tensor, z_b: Tensor, *, similarity: Literal["neg_w2", "inv_w2"] = "neg_w2", temperature: float = 1.0
+) -> Tensor:
+    """Contrastive loss by the squared 2-Wasserstein distance between the views.
+
+    Args:
+        z_a, z_b: (B, V) views as [mean, standard deviation] of all their parts.
+        similarity: "neg_w2" = -W2 (the paper); "inv_w2" = 1 / (1 + W2) (the authors' code).
+        temperature: > 0, in units of the similarity.
+
+    Source: MStein (Fan et al., WWW 2023, arXiv:2301.12197), Eq. 12. The paper has no temperature (1).
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be > 0; got {temperature}")
+    z = torch.cat([z_a, z_b])
+    distances = w2_all_pairs(z, z)
+    return two_view_cross_entropy((-distances if similarity == "neg_w2" else 1 / (1 + distances)) / temperature)
+
+
+def info_nce_two_views(
+    a: Tensor, b: Tensor, *, similarity: Literal["cosine", "dot"] = "cosine", temperature: float = 1.0
+) -> Tensor:
+    """InfoNCE between two views: (B, V), (B, V) -> () nats.
+
+    Source: MStein, Eq. 6 with cosine similarity; "dot" without normalisation is CoSeRec's own code (arXiv:2108.06479).
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be > 0; got {temperature}")
+    rows = torch.cat([a, b])
+    if similarity == "cosine":
+        rows = F.normalize(rows, dim=-1)
+    return two_view_cross_entropy(rows @ rows.T / temperature)

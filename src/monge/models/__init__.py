@@ -1,0 +1,43 @@
+"""The models, by name. To add one: its file, its test, one line here."""
+
+from __future__ import annotations
+
+import importlib
+
+from monge.errors import UnknownNameError, nearest
+from monge.models.contract import InnerProduct, Recommender, Solvable, Trainable
+
+MODELS = {
+    "popular": "monge.models.collaborative.popular:Popular",
+    "itemknn": "monge.models.collaborative.itemknn:ItemKNN",
+    "bprmf": "monge.models.collaborative.bprmf:BPRMF",
+    "last-popular": "monge.models.sequential.last_popular:LastPopular",
+    "sasrec": "monge.models.sequential.sasrec:SASRec",
+    "stosa": "monge.models.sequential.stosa:STOSA",
+    "coserec": "monge.models.sequential.coserec:CoSeRec",
+    "mstein": "monge.models.sequential.mstein:MStein",
+}
+"""Name on the command line -> where the class is."""
+
+
+def find_model(name: str) -> type[Recommender]:
+    """The class of a built-in model, or of somebody else's named by its import path `package.module:Class`.
+
+    Raises:
+        UnknownNameError: no such model, module or class.
+    """
+    path = MODELS.get(name, name)
+    module_name, colon, attribute = path.partition(":")
+    if not colon:
+        raise UnknownNameError(f"no model {name!r}{nearest(name, MODELS)} (or pass 'package.module:Class')")
+    try:
+        model = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UnknownNameError(f"no model {name!r}: {error}") from error
+    missing = [part for part in ("Config", "answers_unknown_users", "scores") if not hasattr(model, part)]
+    if missing:
+        raise UnknownNameError(f"{name} is no recommender: it has no {', '.join(missing)} (see monge.models.contract)")
+    return model
+
+
+__all__ = ["MODELS", "InnerProduct", "Recommender", "Solvable", "Trainable", "find_model"]

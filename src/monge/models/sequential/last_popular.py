@@ -1,0 +1,42 @@
+"""LastPopular: the items that most often end a training sequence, the same list for everybody.
+
+A trivial baseline for next-item tables: it knows what is fresh, and nothing of the user.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from monge.data import Interactions, QueryBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastPopularConfig:
+    """LastPopular has no options."""
+
+
+class LastPopular(nn.Module):
+    """Counts of items as the last of a training sequence."""
+
+    Config: ClassVar = LastPopularConfig
+    answers_unknown_users: ClassVar = True
+
+    counts: Tensor
+
+    def __init__(self, config: LastPopularConfig, *, n_users: int, n_items: int) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("counts", torch.zeros(n_items))
+
+    def solve(self, train: Interactions) -> None:
+        """Count the last training item of each user."""
+        last = train.position_in_sequence == train.sequences.lengths[train.user] - 1
+        self.counts.copy_(torch.from_numpy(train.item[last]).bincount(minlength=train.n_items))
+
+    def scores(self, queries: QueryBatch) -> Tensor:
+        """(B, n_items), the counts."""
+        return self.counts.expand(len(queries), -1)

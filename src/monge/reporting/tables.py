@@ -1,0 +1,208 @@
+"""Tables for the terminal. Each function takes plain data and returns a Rich renderable; printing is the caller's.
+
+Text from the data never reaches Rich as markup, and never with control characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.style import StyleType
+from rich.table import Table
+from rich.text import Text
+
+from monge.errors import UnknownNameError, nearest
+from monge.reporting.values import MISSING, Estimate, describe, duration, number, option, plain
+
+WIDEST = 10_000
+
+
+def metrics_table(
+    results: Mapping[str, Mapping[str, Any]],
+    *,
+    metrics: Sequence[str] | None = None,
+    title: str,
+    best: StyleType = "bold",
+    rows: str = "model",
+) -> RenderableType:
+    """One row a model, one column a metric; as wide as the terminal allows, in several blocks where it must be.
+
+    Args:
+        results: per model, per metric: `{"mean", "low", "high"}` or a plain number.
+        metrics: the columns, in order; None: every metric that any model has.
+        title: what was measured, on what.
+        best: style of the highest mean of each column, where there are several rows.
+        rows: head of the first column: what a row is.
+
+    Raises:
+        UnknownNameError: no model has one of `metrics`.
+    """
+    known = list(dict.fromkeys(metric for values in results.values() for metric in values))
+    for metric in metrics or ():
+        if metric not in known:
+            raise UnknownNameError(f"no metric {metric!r} in these results{nearest(metric, known)}")
+    estimates = {
+        name: {metric: estimate for metric, value in values.items() if (estimate := Estimate.of(value)) is not None}
+        for name, values in results.items()
+    }
+    return _MetricsTable(estimates, list(metrics or known), title=title, best=best, rows=rows)
+
+
+class _MetricsTable:
+    """Finds its layout when the width is known: interval beside the mean, else below it, else several blocks of columns."""
+
+    def __init__(
+        self, estimates: Mapping[str, Mapping[str, Estimate]], metrics: Sequence[str], *, title: str, best: StyleType, rows: str
+    ) -> None:
+        self.estimates = estimates
+        self.metrics = metrics
+        self.title = title
+        self.best = best
+        self.rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        blocks = [(self.metrics, " ")] if self._fits(console, options, self.metrics, " ") else []
+        if not blocks:
+            start = 0
+            while start < len(self.metrics):
+                end = start + 1
+                while end < len(self.metrics) and self._fits(console, options, self.metrics[start : end + 1], "\n"):
+                    end += 1
+                blocks.append((self.metrics[start:end], "\n"))
+                start = end
+        yield Text(plain(self.title), style="bold")
+        for metrics, between in blocks:
+            yield self._table(metrics, between)
+        yield self._caption()
+
+    def _fits(self, console: Console, options: ConsoleOptions, metrics: Sequence[str], between: str) -> bool:
+        unlimited = options.update(width=WIDEST)
+        return Measurement.get(console, unlimited, self._table(metrics, between)).maximum <= options.max_width
+
+    def _table(self, metrics: Sequence[str], between: str) -> Table:
+        table = _table()
+        table.add_column(Text(self.rows), overflow="fold", max_width=28)
+        for metric in metrics:
+            table.add_column(Text(plain(metric)), justify="right", no_wrap=True)
+        highest = {metric: self._highest(metric) for metric in metrics}
+        for name, values in self.estimates.items():
+            cells = [self._cell(values.get(metric), between, highest[metric]) for metric in metrics]
+            table.add_row(Text(plain(name)), *cells)
+        return table
+
+    def _highest(self, metric: str) -> str | None:
+        """The best mean as it is printed, so that two models that look equal are marked alike."""
+        values = [row[metric] for row in self.estimates.values() if metric in row]
+        return max(values, key=lambda estimate: estimate.mean).text if len(self.estimates) > 1 and values else None
+
+    def _cell(self, estimate: Estimate | None, between: str, highest: str | None) -> Text:
+        if estimate is None:
+            return Text(MISSING, style="dim")
+        cell = Text(estimate.text, style=self.best if estimate.text == highest else "")
+        if estimate.half_width:
+            cell = Text.assemble(cell, (between + estimate.half_width, "dim"))
+        return cell
+
+    def _caption(self) -> Text:
+        parts = ["Mean over queries"]
+        if any(estimate.low is not None for row in self.estimates.values() for estimate in row.values()):
+            parts[0] += " ± half the width of its 95 % bootstrap interval"
+        parts.append("no unit, higher is better")
+        if len(self.estimates) > 1 and self.best:
+            parts.append(f"{self.best}: best of the column")
+        return Text("; ".join(parts) + ".", style="dim")
+
+
+def description_table(described: Mapping[str, Any]) -> RenderableType:
+    """Counts of a data set, how its interactions are spread, and warnings under them."""
+    description = describe(described)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(justify="right", overflow="fold")
+    for name, value in description.facts:
+        facts.add_row(Text(name), Text(value))
+    parts: list[RenderableType] = [facts]
+    if description.distributions:
+        spread = _table()
+        spread.add_column(Text("quantiles"), overflow="fold")
+        for quantile in description.quantiles:
+            spread.add_column(Text(quantile), justify="right", no_wrap=True)
+        for name, values in description.distributions:
+            spread.add_row(Text(name), *(Text(value) for value in values))
+        parts.append(spread)
+    parts.extend(Text.assemble(("warning: ", "bold yellow"), warning) for warning in description.warnings)
+    return Group(*parts)
+
+
+def recommendations_table(recommendations: Iterable[Mapping[str, Any]], *, title: str | None = None) -> RenderableType:
+    """Rank, item, title (where any item has one) and score of a ranked list."""
+    entries = list(recommendations)
+    titled = any(entry.get("title") is not None for entry in entries)
+    table = _table()
+    table.add_column(Text("rank"), justify="right", no_wrap=True)
+    table.add_column(Text("item"), overflow="fold")
+    if titled:
+        table.add_column(Text("title"), overflow="fold")
+    table.add_column(Text("score"), justify="right", no_wrap=True)
+    for position, entry in enumerate(entries, start=1):
+        cells = [str(entry.get("rank", position)), plain(entry["item"])]
+        if titled:
+            cells.append(plain(entry.get("title") or MISSING))
+        cells.append(number(entry["score"], like=1))
+        table.add_row(*map(Text, cells))
+    return _titled(title, table)
+
+
+def models_table(models: Iterable[Mapping[str, Any]], *, title: str | None = None) -> RenderableType:
+    """The models that there are: name, family, description and paper of each."""
+    table = _table()
+    table.add_column(Text("name"), no_wrap=True, style="bold")
+    table.add_column(Text("family"), no_wrap=True)
+    table.add_column(Text("description"), ratio=3, overflow="fold")
+    table.add_column(Text("paper"), ratio=2, overflow="fold", style="dim")
+    for model in models:
+        table.add_row(*(Text(plain(model.get(name) or MISSING)) for name in ("name", "family", "description", "paper")))
+    return _titled(title, table)
+
+
+def options_table(options: Mapping[str, Any], *, title: str | None = None) -> RenderableType:
+    """Name and value of each option."""
+    table = _table()
+    table.add_column(Text("option"), no_wrap=True)
+    table.add_column(Text("value"), overflow="fold")
+    for name, value in options.items():
+        table.add_row(Text(plain(name)), Text(option(value)))
+    return _titled(title, table)
+
+
+def run_summary(run: Mapping[str, Any], result: Mapping[str, Any]) -> RenderableType:
+    """What one run did and reached, in a few lines; `run` and `result` are the contents of its `run.json` and `result.json`."""
+    model = run["model"]
+    headline = Text.assemble(
+        (plain(model["name"]), "bold"), " on ", (plain(run["data"]["name"]), "bold"), f", {plain(run['protocol']['name'])}"
+    )
+    facts: list[str] = []
+    if model.get("n_parameters") is not None:
+        facts.append(f"{model['n_parameters']:,} parameters")
+    facts.append("solved in closed form" if result.get("best_epoch") is None else f"best epoch {result['best_epoch']}")
+    facts.extend(f"{plain(name)} {duration(seconds)}" for name, seconds in result.get("seconds", {}).items())
+    parts = {name: result[name] for name in ("test", "validation") if result.get(name)}
+    return Group(
+        headline,
+        Text(", ".join(facts), style="dim"),
+        metrics_table(parts, title="Metrics", best="", rows="queries"),
+        Text.assemble(("run: ", "dim"), plain(result.get("run", MISSING))),
+    )
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+
+
+def _titled(title: str | None, table: Table) -> RenderableType:
+    """A title of its own line: a Rich table's title would wrap at the table's width."""
+    return table if title is None else Group(Text(plain(title), style="bold"), table)

@@ -1,0 +1,157 @@
+"""Numbers, names and descriptions as text: what the terminal tables and the HTML report share."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+MISSING = "–"
+_DIRECTION_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_FACTS = {
+    "n_users": "users",
+    "n_items": "items",
+    "n_interactions": "interactions",
+    "density": "density",
+}
+_DISTRIBUTIONS = {
+    "lengths": "interactions per user",
+    "popularity": "interactions per item",
+}
+
+
+class Estimate(NamedTuple):
+    """A metric: its mean over queries, and the 95 % bootstrap interval where one was drawn."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, value: Any) -> Estimate | None:
+        """From `{"mean", "low", "high"}` or a plain number; None where there is no number."""
+        parts = value if isinstance(value, Mapping) else {"mean": value}
+        mean, low, high = (_finite(parts.get(name)) for name in ("mean", "low", "high"))
+        if mean is None:
+            return None
+        return cls(mean) if low is None or high is None else cls(mean, low, high)
+
+    @property
+    def text(self) -> str:
+        return number(self.mean)
+
+    @property
+    def half_width(self) -> str:
+        """`±0.0012`, half of the interval's width, or nothing."""
+        return "" if self.low is None or self.high is None else f"±{number((self.high - self.low) / 2, like=self.mean)}"
+
+    @property
+    def interval(self) -> str:
+        """`0.0301 to 0.0325`, or nothing."""
+        return "" if self.low is None or self.high is None else f"{number(self.low, like=self.mean)} to {number(self.high, like=self.mean)}"
+
+
+def _finite(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
+
+
+def number(value: float, *, like: float | None = None) -> str:
+    """Four decimals, more for tiny and fewer for large numbers; `like` fixes the decimals by another number.
+
+    >>> number(0.03124), number(0.00031), number(1234.5), number(0.0012, like=80.0)
+    ('0.0312', '0.000310', '1,234.5', '0.00')
+    """
+    size = abs(value if like is None else like)
+    decimals = 6 if 0 < size < 0.001 else 4 if size < 10 else 2 if size < 1000 else 1
+    return f"{value:,.{decimals}f}"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(1.23), duration(135), duration(7260)
+    ('1.2 s', '2 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def plain(value: Any) -> str:
+    """The text of a value from the data, on one line, without what could steer a terminal or turn the reading direction.
+
+    >>> plain("Kolya\\x1b[2J (1996)\\n")
+    'Kolya\ufffd[2J (1996)'
+    """
+    text = _DIRECTION_CONTROLS.sub("", " ".join(str(value).split()))
+    return "".join("\ufffd" if unicodedata.category(letter) == "Cc" else letter for letter in text)
+
+
+def option(value: Any) -> str:
+    """The value of an option as one would write it in a configuration file.
+
+    >>> option(True), option(None), option([10, 20]), option("cosine")
+    ('true', 'none', '10, 20', 'cosine')
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return plain(json.dumps(value, ensure_ascii=False, default=str))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(option(part) for part in value) or "(empty)"
+    return plain(value)
+
+
+class Description(NamedTuple):
+    """A data set's description, ready to be laid out."""
+
+    facts: list[tuple[str, str]]
+    quantiles: list[str]
+    """Column heads of `distributions`."""
+    distributions: list[tuple[str, list[str]]]
+    """What is distributed, and its value at each quantile."""
+    warnings: list[str]
+
+
+def describe(described: Mapping[str, Any]) -> Description:
+    """Sort the dictionary form of `monge.data.describe.Description` into facts, distributions and warnings.
+
+    Single values are facts and mappings of numbers are distributions, so that a new entry needs no change here.
+    """
+    facts: list[tuple[str, str]] = []
+    distributions: dict[str, dict[str, Any]] = {}
+    for name, value in described.items():
+        if name == "warnings" or value is None:
+            continue
+        if isinstance(value, Mapping):
+            distributions[_DISTRIBUTIONS.get(name, plain(name).replace("_", " "))] = {_quantile(key): entry for key, entry in value.items()}
+        else:
+            facts.append((_FACTS.get(name, plain(name).removeprefix("n_").replace("_", " ")), _fact(name, value)))
+    quantiles = list(dict.fromkeys(key for row in distributions.values() for key in row))
+    rows = [(name, [_fact(key, row[key]) if key in row else MISSING for key in quantiles]) for name, row in distributions.items()]
+    return Description(facts, quantiles, rows, [plain(warning) for warning in described.get("warnings", ())])
+
+
+def _quantile(key: Any) -> str:
+    """`0.25` and `25` in a name of a quantile become `25 %`; words stay."""
+    try:
+        share = float(str(key))
+    except ValueError:
+        return plain(key)
+    return {0.0: "min", 0.5: "median", 1.0: "max"}.get(share, f"{share:.4%}".rstrip("%").rstrip("0").rstrip(".") + " %")
+
+
+def _fact(name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return option(value)
+    if name == "density":
+        return f"{value:.4%}".replace("%", " %")
+    return f"{value:,}" if isinstance(value, int) or value.is_integer() and not math.isinf(value) else f"{value:,.4g}"

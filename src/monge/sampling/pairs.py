@@ -1,0 +1,43 @@
+"""Batches of (user, item taken, item not taken) for pairwise losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from monge.data import Interactions
+from monge.sampling.negatives import SeenPairs
+from monge.sampling.seeds import generator_for
+
+
+@dataclass(frozen=True, eq=False)
+class PairBatch:
+    """B observed pairs with one negative each."""
+
+    users: Tensor  # (B,) int64
+    positives: Tensor  # (B,) int64
+    negatives: Tensor  # (B,) int64
+
+
+class PairBatches:
+    """Each epoch visits every training interaction once, in an order and with negatives set by (seed, epoch)."""
+
+    def __init__(self, train: Interactions, *, batch_size: int, seed: int, device: torch.device | str = "cpu") -> None:
+        self.users = torch.from_numpy(train.user).to(device)
+        self.items = torch.from_numpy(train.item).to(device)
+        self.seen = SeenPairs(train, device)
+        self.batch_size, self.seed, self.device = batch_size, seed, device
+
+    def __len__(self) -> int:
+        return -(-len(self.users) // self.batch_size)
+
+    def __call__(self, epoch: int) -> Iterator[PairBatch]:
+        generator = generator_for(self.seed, epoch, self.device)
+        order = torch.randperm(len(self.users), generator=generator, device=self.device)
+        users, positives = self.users[order], self.items[order]
+        negatives = self.seen.negatives(users, generator)
+        for rows in zip(users.split(self.batch_size), positives.split(self.batch_size), negatives.split(self.batch_size), strict=True):
+            yield PairBatch(*rows)
