@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.quiet import TOLERATED_SHARE, OtherWork
+
 FOLDER = Path(__file__).resolve().parent
 REQUIREMENTS = FOLDER / "peers"
 ENVIRONMENTS = FOLDER / ".peers"
@@ -66,7 +68,9 @@ def environment(name: str) -> Path:
 
 
 def run_peer(name: str, script: str | Path, arguments: Sequence[str | int | float | Path], *, threads: int = 2) -> dict[str, Any]:
-    """Run a script in a peer's environment and give the JSON object that it writes.
+    """Run a script in a peer's environment and give the JSON object that it writes, with `others_share` added.
+
+    `others_share` is the share of the processors that other processes had meanwhile (see `benchmarks.quiet`).
 
     The script is called with `arguments`, `--threads` and `--out FILE`, in an empty folder that is deleted afterwards
     (RecBole writes logs and checkpoints beside itself); what it prints is kept in `benchmarks/.peers/<name>.run.log`.
@@ -91,16 +95,20 @@ def run_peer(name: str, script: str | Path, arguments: Sequence[str | int | floa
         out = Path(folder) / "out.json"
         command = [str(python), "-I", str(path.resolve()), *words, "--threads", str(threads), "--out", str(out)]
         _say(name, f"running {path.name}")
-        code = subprocess.run(command, cwd=folder, env={**os.environ, **limits}, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
-        if code != 0:
-            raise PeerError(f"{name}: {path.name} failed with exit status {code}; all it said is in {_short(log)}, last:\n{_last_lines(log)}")
+        with OtherWork() as others:
+            run = subprocess.run(command, cwd=folder, env=os.environ | limits, stdout=output, stderr=subprocess.STDOUT, check=False)
+        if run.returncode != 0:
+            where = f"all it said is in {_short(log)}, last:\n{_last_lines(log)}"
+            raise PeerError(f"{name}: {path.name} failed with exit status {run.returncode}; {where}")
         try:
             figures = json.loads(out.read_text())
         except (OSError, json.JSONDecodeError) as error:
             raise PeerError(f"{name}: {path.name} ended well but wrote no JSON to --out ({error}); see {_short(log)}") from error
     if not isinstance(figures, dict):
         raise PeerError(f"{name}: {path.name} wrote {type(figures).__name__} to --out, not one JSON object")
-    return figures
+    if others.share is not None and others.share > TOLERATED_SHARE:
+        _say(name, f"warning: other processes had {others.share:.0%} of the processors meanwhile; these times are not to be used")
+    return figures | {"others_share": others.share}
 
 
 def _base_python() -> str:
@@ -113,7 +121,7 @@ def _base_python() -> str:
         answer = subprocess.run([found, "-c", ask], capture_output=True, text=True, check=False)
         if answer.stdout.strip() == PYTHON_VERSION:
             return found
-    raise PeerError(f"the peers' pins are for Python {PYTHON_VERSION}, which is neither running this nor on the path as python{PYTHON_VERSION}")
+    raise PeerError(f"the peers' pins are for Python {PYTHON_VERSION}: not this Python, and no python{PYTHON_VERSION} on the path")
 
 
 def _build(name: str, command: Sequence[str], log: Path, purpose: str) -> None:

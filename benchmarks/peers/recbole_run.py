@@ -75,10 +75,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv, validation.tsv, test.tsv")
     parser.add_argument("--model", default="BPR", help="RecBole's name of a model (default: BPR)")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--rankings", type=int, default=3, help="how often all test queries are ranked (default: 3; the first warms up)")
+    parser.add_argument("--rankings", type=int, default=5, help="how often all test queries are ranked (default: 5)")
     parser.add_argument("--seed", type=int, default=2020)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another RecBole setting, e.g. eval_batch_size=1000000")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="another RecBole setting, e.g. eval_batch_size=1000000"
+    )
     parser.add_argument("--metrics", action="store_true", help="keep the test metrics after the last epoch")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     arguments = parser.parse_args()
@@ -140,9 +142,12 @@ def main() -> None:
         "training_memory_bytes": training_memory,
         "peak_memory_bytes": peak_memory(),
         "metrics": {name: float(value) for name, value in metrics.items()} if arguments.metrics else None,
-        "settings": {key: config[key] for key in ("train_batch_size", "eval_batch_size", "embedding_size", "hidden_size", "learning_rate", "seed")},
+        "settings": {
+            key: config[key] for key in ("train_batch_size", "eval_batch_size", "embedding_size", "hidden_size", "learning_rate", "seed")
+        },
         "threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("recbole", "torch", "numpy", "pandas", "scipy")} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in ("recbole", "torch", "numpy", "pandas", "scipy")}
+        | {"python": platform.python_version()},
     }
     arguments.out.write_text(json.dumps(figures, indent=2))
 

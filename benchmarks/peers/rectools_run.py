@@ -76,7 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv, validation.tsv, test.tsv")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--loss", default="softmax", choices=("softmax", "sampled_softmax", "BCE", "gBCE"), help="default: softmax over all items")
+    parser.add_argument(
+        "--loss", default="softmax", choices=("softmax", "sampled_softmax", "BCE", "gBCE"), help="default: softmax over all items"
+    )
     parser.add_argument("--negatives", type=int, default=1, help="for the losses that sample (default: 1)")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=2)
@@ -84,7 +86,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=50)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--recommend-batch-size", type=int, default=256)
-    parser.add_argument("--rankings", type=int, default=3, help="how often all test queries are ranked (default: 3; the first warms up)")
+    parser.add_argument("--rankings", type=int, default=5, help="how often all test queries are ranked (default: 5)")
     parser.add_argument("--seed", type=int, default=2020)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--metrics", action="store_true", help="keep the test metrics after the last epoch")
@@ -100,7 +102,9 @@ def main() -> None:
 
     def trainer() -> Trainer:
         quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-        return Trainer(max_epochs=arguments.epochs, min_epochs=arguments.epochs, devices=1, accelerator="cpu", callbacks=[EpochSeconds()], **quiet)
+        return Trainer(
+            max_epochs=arguments.epochs, min_epochs=arguments.epochs, devices=1, accelerator="cpu", callbacks=[EpochSeconds()], **quiet
+        )
 
     settings = {
         "loss": arguments.loss,

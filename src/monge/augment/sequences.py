@@ -74,7 +74,7 @@ def reorder(items: Tensor, lengths: Tensor, ratio: float, generator: torch.Gener
     inside = (place >= starts[:, None]) & (place < (starts + counts)[:, None])
     by_chance = starts[:, None] + _uniform(tuple(items.shape), generator) * 0.999  # between the window's first place and the next
     keys = torch.where(inside, by_chance, torch.where(place < starts[:, None], place, place + 1).float())
-    return items.gather(1, keys.argsort(1, stable=True)), lengths
+    return items.gather(1, keys.argsort(dim=1, stable=True)), lengths
 
 
 def substitute(items: Tensor, lengths: Tensor, ratio: float, generator: torch.Generator, *, nearest: Nearest) -> tuple[Tensor, Tensor]:

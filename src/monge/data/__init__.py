@@ -1,8 +1,41 @@
-"""Interaction logs, splits and queries."""
+"""Logs, known data sets, filters, protocols, splits and queries. Nothing here imports torch or Polars before it is needed."""
 
+from monge.data.catalogue import KnownDataset, known_datasets, load, load_split
+from monge.data.convert import write
+from monge.data.describe import Description, describe
+from monge.data.filters import at_least, deduplicate, k_core, min_length
 from monge.data.interactions import Interactions, Vocabulary
+from monge.data.protocols import PROTOCOLS, leave_one_out, predefined, ratio, strong_generalisation, temporal
 from monge.data.queries import Queries, QueryBatch
 from monge.data.ragged import Ragged
+from monge.data.read import attach_items, read, read_items
 from monge.data.split import Split
 
-__all__ = ["Interactions", "Queries", "QueryBatch", "Ragged", "Split", "Vocabulary"]
+__all__ = [
+    "PROTOCOLS",
+    "Description",
+    "Interactions",
+    "KnownDataset",
+    "Queries",
+    "QueryBatch",
+    "Ragged",
+    "Split",
+    "Vocabulary",
+    "at_least",
+    "attach_items",
+    "deduplicate",
+    "describe",
+    "k_core",
+    "known_datasets",
+    "leave_one_out",
+    "load",
+    "load_split",
+    "min_length",
+    "predefined",
+    "ratio",
+    "read",
+    "read_items",
+    "strong_generalisation",
+    "temporal",
+    "write",
+]

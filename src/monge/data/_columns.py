@@ -32,7 +32,9 @@ def ids(column: pl.Series, *, is_text: bool, where: str) -> pl.Series:
         column = column.cast(pl.Float64)
         _refuse(column.is_null() | column.is_nan(), column, where, "has no id")
         if bool((column == column.round()).all()) and column.is_finite().all():
-            _refuse(column.abs() > _LARGEST_EXACT, column, where, "has an id too large to be exact in floating point; store ids as whole numbers")
+            _refuse(
+                column.abs() > _LARGEST_EXACT, column, where, "has an id too large for a floating-point number; store ids as whole numbers"
+            )
             return column.cast(pl.Int64)
         return column.cast(pl.String)
     column = _as_text(column, where, "ids")

@@ -219,7 +219,7 @@ def _columnar(content: bytes, format: str, name: str) -> pl.DataFrame:
         if format == "parquet":
             return pl.read_parquet(io.BytesIO(content))
         if content[:6] == b"ARROW1":
-            return pl.read_ipc(io.BytesIO(content), memory_map=False)
+            return pl.read_ipc(io.BytesIO(content))
         return pl.read_ipc_stream(io.BytesIO(content))
     except _failures() as error:
         raise guarded(f"damaged, or not a {words} file", name, error) from error
@@ -261,11 +261,10 @@ def _sequences(text: str, name: str) -> pl.DataFrame:
     import polars as pl
 
     words = pl.Series(text.split("\n"), dtype=pl.String).str.strip_chars().str.replace_all(r"\s+", " ").str.split(" ")
-    frame = pl.DataFrame({"user": words.list.first(), "item": words.list.slice(1)}).explode("item", empty_as_null=True)
-    frame = frame.filter(pl.col("item").is_not_null())  # a user with no item says nothing
-    if frame.is_empty():
+    words = words.filter(words.list.len() > 1)  # a user with no item says nothing
+    if not len(words):
         raise DataError(f"{name}: no line has a user and an item; expected lines such as `user item item ...`, separated by spaces")
-    return frame
+    return pl.DataFrame({"user": words.list.first(), "item": words.list.slice(1)}).explode("item")
 
 
 def _separated(text: str, separator: str, name: str, *, has_header: bool) -> pl.DataFrame:

@@ -33,7 +33,9 @@ def write(log: Interactions, path: str | Path) -> None:
     path = Path(path)
     suffix = suffix_of(path.name)
     if suffix not in SUFFIXES:
-        raise DataError(f"{path}: cannot tell the format from {suffix or 'a name without a suffix'}; end the name in one of {', '.join(SUFFIXES)}")
+        raise DataError(
+            f"{path}: {suffix or 'no suffix'} names no format that can be written; end the name in one of {', '.join(SUFFIXES)}"
+        )
     content = _sequences(log, path) if suffix == ".txt" else _table(log, suffix, path)
     if path.suffix.lower() == ".gz":
         content = gzip.compress(content, mtime=0)
@@ -74,8 +76,9 @@ def _sequences(log: Interactions, path: Path) -> bytes:
     import polars as pl
 
     frame = pl.DataFrame({"user": _ids(log.users, log.user).cast(pl.String), "item": _ids(log.items, log.item).cast(pl.String)})
-    lines = frame.group_by("user", maintain_order=True).agg(pl.col("item").str.join(" ")).select(pl.concat_str("user", "item", separator=" "))
-    return "".join(f"{line}\n" for line in lines.to_series().to_list()).encode()
+    rows = frame.group_by("user", maintain_order=True).agg(pl.col("item").str.join(" "))
+    lines = rows.select(pl.concat_str("user", "item", separator=" ")).to_series()
+    return "".join(f"{line}\n" for line in lines.to_list()).encode()
 
 
 def _ids(vocabulary: Vocabulary, numbers: IntArray) -> pl.Series:

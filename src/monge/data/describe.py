@@ -101,13 +101,13 @@ def _warnings(log: Interactions, *, n_tied: int, n_repeats: int, counts: Mapping
     if log.time is None:
         found.append("There is no time column: the order of the rows is taken as the time order.")
     if n_tied >= 0.1 * n:
-        found.append(f"{n_tied:,} of {n:,} rows ({n_tied / n:.0%}) share their time with another row of the same user: their order is that of the file.")
+        found.append(f"{n_tied:,} of {n:,} rows ({n_tied / n:.0%}) have the time of another row of their user: the file's order decides.")
     if counts["one_row_users"]:
         found.append(f"{counts['one_row_users']:,} of {n_users:,} users have a single row: nothing of theirs can be held out.")
     if counts["short_users"]:
-        found.append(f"{counts['short_users']:,} of {n_users:,} users have fewer than 3 rows: leave-one-out trains on them but does not test them.")
+        found.append(f"{counts['short_users']:,} of {n_users:,} users have fewer than 3 rows: leave-one-out does not test them.")
     if counts["one_row_items"]:
-        found.append(f"{counts['one_row_items']:,} of {n_items:,} items have a single row: once it is held out, training never sees the item.")
+        found.append(f"{counts['one_row_items']:,} of {n_items:,} items have a single row: where it is held out, training never sees them.")
     if n_repeats:
         found.append(f"{n_repeats:,} of {n:,} rows repeat an item that the user took before: held-out repeats are not counted as truth.")
     return found

@@ -24,7 +24,9 @@ def at_least(log: Interactions, rating: float) -> Interactions:
     if log.weight is None:
         raise DataError("the log has no ratings to filter by; read it with a weight column (--weight-column NAME) or leave this filter out")
     kept = log.select(log.weight >= np.float32(rating))
-    return _recorded(log, kept, {"filter": "at_least", "rating": rating}, f"no row has a rating of {rating} or more (highest: {log.weight.max(initial=0):g})")
+    highest = f"{log.weight.max():g}" if len(log) else "none"
+    record = {"filter": "at_least", "rating": rating}
+    return _recorded(log, kept, record, f"no row has a rating of {rating} or more (the highest is {highest})")
 
 
 def k_core(log: Interactions, users: int = 5, items: int = 5) -> Interactions:
@@ -51,14 +53,13 @@ def deduplicate(log: Interactions, keep: Literal["first", "last", "all"] = "firs
     """Keep one row of each (user, item) pair: the oldest ("first") or the newest ("last"); "all" keeps repeats, on record."""
     if keep not in ("first", "last", "all"):
         raise ConfigError(f"keep must be first, last or all; got {keep!r}")
-    if keep == "all":
-        rows = np.arange(len(log), dtype=np.int64)
+    pair = log.user * np.int64(log.n_items) + log.item
+    if keep == "first":
+        rows = np.unique(pair, return_index=True)[1]
+    elif keep == "last":
+        rows = len(log) - 1 - np.unique(pair[::-1], return_index=True)[1]
     else:
-        pair = log.user * np.int64(log.n_items) + log.item
-        if keep == "first":
-            rows = np.unique(pair, return_index=True)[1]
-        else:
-            rows = len(log) - 1 - np.unique(pair[::-1], return_index=True)[1]
+        rows = np.arange(len(log), dtype=np.int64)
     return _recorded(log, log.select(np.sort(rows)), {"filter": "deduplicate", "keep": keep}, "the log has no row")
 
 
@@ -78,4 +79,5 @@ def _recorded(log: Interactions, kept: Interactions, record: dict[str, object], 
     if not len(kept):
         raise DataError(f"nothing is left after the filter {record['filter']}: {when_empty}")
     before = cast(Sequence[object], log.provenance.get("filters", ()))
-    return replace(kept.compact(), provenance={**log.provenance, "filters": [*before, {**record, "rows_before": len(log), "rows_after": len(kept)}]})
+    filters = [*before, {**record, "rows_before": len(log), "rows_after": len(kept)}]
+    return replace(kept.compact(), provenance={**log.provenance, "filters": filters})

@@ -78,7 +78,7 @@ def ratio(
     """
     _check_shares(train=train, validation=validation, test=test)
     if abs(train + validation + test - 1) > 1e-6:
-        raise ConfigError(f"train, validation and test must add up to 1; got {train} + {validation} + {test} = {train + validation + test:g}")
+        raise ConfigError(f"train, validation and test must add up to 1; got {train} + {validation} + {test}")
     if per not in ("user", "global"):
         raise ConfigError(f"per must be user or global; got {per!r}")
     _check_history(test_history)
@@ -128,7 +128,7 @@ def temporal(
     training never saw are left out of the truth unless `keep_unseen_items`.
     """
     if log.time is None:
-        raise DataError("the temporal protocol needs times, and the log has none; read it with --time-column NAME, or use leave-one-out or ratio")
+        raise DataError("temporal: the log has no times; read it with --time-column NAME, or use leave-one-out or ratio")
     _check_shares(validation=validation, test=test)
     if validation + test >= 1:
         raise ConfigError(f"validation and test must leave something to train; got {validation} + {test}")
@@ -139,7 +139,9 @@ def temporal(
     point_1 = int(rising[_place(len(rising), 1 - test - validation)]) if validation_time is None else validation_time
     if point_1 >= point_2:
         if validation_time is None and test_time is None:
-            raise DataError(f"validation would be empty: too many rows share the time {point_2}; raise the share of validation or give both times")
+            raise DataError(
+                f"temporal: validation would be empty: too many rows share the time {point_2}; give both times, or a larger share"
+            )
         raise ConfigError(f"validation must begin before test; got validation_time {point_1} and test_time {point_2}")
     is_train, is_test = log.time < point_1, log.time >= point_2
     is_validation = ~(is_train | is_test)
@@ -151,7 +153,7 @@ def temporal(
         test=(~is_test, is_test),
         train=is_train,
         notes=[],
-        remedy=f"the log's times run from {rising[0]} to {rising[-1]}, validation begins at {point_1}, test at {point_2}; move these points",
+        remedy=f"the times run from {rising[0]} to {rising[-1]}, validation begins at {point_1}, test at {point_2}; move these points",
         keep_unseen_items=keep_unseen_items,
     )
 
@@ -280,7 +282,7 @@ def _split(
             n_unseen = len(np.unique(log.item[unseen]))
             notes.append(f"{name}: {n_unseen:,} items that training never saw ({int(unseen.sum()):,} rows) {fate}")
         if not truth.any():
-            reason = "every held-out row repeats an item or has an item that training never saw" if unseen.any() else "every held-out row repeats an item"
+            reason = "every held-out row repeats an item" + (" or has one that training never saw" if unseen.any() else "")
             raise DataError(f"{protocol}: {name} would be empty: {reason}; {remedy}")
         queries = _queries(log, history, truth)
         n_bare = int((queries.history.lengths == 0).sum())

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from monge.data.interactions import ObjectArray
 from monge.data.ragged import IntArray, Ragged
 

@@ -34,9 +34,9 @@ class Ragged:
     @classmethod
     def from_lists(cls, rows: Iterable[Sequence[int]]) -> Ragged:
         """Rows from Python lists (a convenience for small data and tests)."""
-        rows = [np.asarray(row, dtype=np.int64) for row in rows]
-        values = np.concatenate(rows) if rows else np.empty(0, np.int64)
-        return cls.from_lengths(values, np.array([len(row) for row in rows], dtype=np.int64))
+        arrays = [np.asarray(row, dtype=np.int64) for row in rows]
+        values = np.concatenate(arrays) if arrays else np.empty(0, np.int64)
+        return cls.from_lengths(values, np.array([len(row) for row in arrays], dtype=np.int64))
 
     @classmethod
     def from_lengths(cls, values: IntArray, lengths: IntArray) -> Ragged:

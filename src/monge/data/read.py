@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Source = str | Path | pl.DataFrame | pl.LazyFrame | pd.DataFrame
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "user": ("user_id", "userid", "user", "uid", "query_id", "reviewerid", "reviewer_id", "customer_id", "visitorid", "session_id", "sessionid"),
-    "item": ("item_id", "itemid", "item", "iid", "movieid", "movie_id", "asin", "parent_asin", "product_id", "productid", "book_id", "track_id"),
+    "user": ("user_id", "userid", "user", "uid", "query_id", "reviewerid", "reviewer_id", "customer_id", "visitorid", "session_id"),
+    "item": ("item_id", "itemid", "item", "iid", "movieid", "movie_id", "asin", "parent_asin", "product_id", "productid", "book_id"),
     "time": ("timestamp", "datetime", "time", "unixreviewtime", "date", "ts", "created_at"),
     "weight": ("rating", "weight", "score", "overall", "stars"),
 }
@@ -90,8 +90,8 @@ class Rows:
     def choice(self) -> str:
         """What was read as what, in one line."""
         taken = ", ".join(f"{role} = {column!r}" for role, column in self.columns.items())
-        order = "" if self.time_unit is None else f"; times {self.time_unit}" if self.time_unit == "as given" else f"; times in {self.time_unit}"
-        return f"{self.name}: {self.format}, {self.frame.height:,} rows: {taken}{order or '; no time column: the order of rows is the time order'}"
+        order = "no time column: the order of the rows is the time order" if self.time_unit is None else f"times: {self.time_unit}"
+        return f"{self.name}: {self.format}, {self.frame.height:,} rows: {taken}; {order}"
 
     def interactions(self) -> Interactions:
         """Number the ids in the order of their first appearance and put the rows in order."""
@@ -137,15 +137,16 @@ def read_rows(source: Source, *, chosen: Mapping[str, str | None], format: str |
     if table.frame.is_empty():
         raise DataError(f"{table.name}: there is a header but no row of data")
     where = {role: f"{table.name}: column {column!r}" for role, column in columns.items()}
-    frame = pl.DataFrame({role: _columns.ids(table.frame[columns[role]], is_text=table.is_text, where=where[role]) for role in ("user", "item")})
+    given = {role: table.frame[column] for role, column in columns.items()}
+    frame = pl.DataFrame({role: _columns.ids(given[role], is_text=table.is_text, where=where[role]) for role in ("user", "item")})
     unit = None
     if "time" in columns:
-        time, unit = _columns.times(table.frame[columns["time"]], where=where["time"])
+        time, unit = _columns.times(given["time"], where=where["time"])
         frame = frame.with_columns(time.alias("time"))
     if "weight" in columns:
-        frame = frame.with_columns(_columns.weights(table.frame[columns["weight"]], where=where["weight"]).alias("weight"))
+        frame = frame.with_columns(_columns.weights(given["weight"], where=where["weight"]).alias("weight"))
     if "split" in columns:
-        labels = _columns.ids(table.frame[columns["split"]], is_text=table.is_text, where=where["split"])
+        labels = _columns.ids(given["split"], is_text=table.is_text, where=where["split"])
         frame = frame.with_columns(labels.cast(pl.String).alias("split"))
     return Rows(table.name, table.format, columns, frame, unit)
 
@@ -155,8 +156,7 @@ def number(column: pl.Series) -> tuple[Vocabulary, IntArray]:
     import polars as pl
 
     distinct = column.unique(maintain_order=True)
-    table = pl.DataFrame({"id": distinct, "number": np.arange(len(distinct), dtype=np.int64)})
-    numbers = pl.DataFrame({"id": column}).join(table, on="id", how="left", maintain_order="left")["number"]
+    numbers = column.replace_strict(distinct, pl.Series(np.arange(len(distinct), dtype=np.int64)), return_dtype=pl.Int64)
     identifiers = distinct.to_numpy() if column.dtype == pl.Int64 else np.array([*distinct.to_list(), None], dtype=object)[:-1]
     return Vocabulary(identifiers), numbers.to_numpy().astype(np.int64, copy=False)
 
@@ -187,7 +187,7 @@ def read_items(source: Source, *, item_column: str | None = None, format: str | 
     item = _columns.ids(table.frame[column], is_text=table.is_text, where=where)
     twice = item.is_duplicated().arg_true()
     if len(twice):
-        raise DataError(f"{where}: item {item[twice[0]]!r} stands in more than one row (row {twice[0] + 1} is the first); keep one row an item")
+        raise DataError(f"{where}: row {twice[0] + 1}: item {item[twice[0]]!r} stands in another row too; keep one row an item")
     others = [table.frame[name] for name in table.frame.columns if name != column]
     texts = {_bare(series.name): _text(series) for series in others}
     return pl.DataFrame({_bare(column): item, **{name: text for name, text in texts.items() if name != _bare(column)}})
@@ -213,9 +213,10 @@ def attach_items(log: Interactions, frame: pl.DataFrame, *, columns: Sequence[st
     numbers = log.items.encode(identifiers.astype(object) if identifiers.dtype != np.int64 else identifiers)
     rows = np.flatnonzero(numbers >= 0)
     if not len(rows):
-        shown = f"{log.items.ids[0]!r}" if log.n_items else "none"
-        raise DataError(f"no item of the log is in the item table: its column {frame.columns[0]!r} has ids such as {identifiers[:1].tolist()}, "
-                        f"the log {shown}; try --item-column NAME")
+        examples = f"{identifiers[:1].tolist()} there, {log.items.ids[:1].tolist()} in the log"
+        raise DataError(
+            f"no item of the log is in the item table's column {frame.columns[0]!r} (ids such as {examples}); name another column"
+        )
     attached: dict[str, ObjectArray] = dict(log.item_columns)
     for name, column in wanted.items():
         values: npt.NDArray[np.object_] = np.full(log.n_items, None, dtype=object)

@@ -83,7 +83,7 @@ class Split:
             if header["monge_split"] > FORMAT:
                 raise DataError(f"{path}: split format {header['monge_split']} is newer than this Monge reads ({FORMAT}); upgrade Monge")
             users, items = (Vocabulary(_unpack_ids(arrays, name)) for name in ("users", "items"))
-            columns = {name.split(".")[1]: _unpack_ids(arrays, ".".join(name.split(".")[:2])) for name in arrays if name.startswith("item_column.")}
+            columns = {name: _unpack_ids(arrays, f"item_column.{name}") for name in _names_under(arrays, "item_column.")}
             shared = {"users": users, "items": items, "item_columns": columns, "provenance": header["provenance"]}
             return cls(
                 train=_unpack_interactions(arrays, "train", shared),
@@ -122,7 +122,7 @@ def _unpack_queries(arrays: Mapping[str, npt.NDArray[Any]], name: str, n_items: 
         lengths = arrays[f"{name}.{part}.lengths"].astype(np.int64)
         return Ragged.from_lengths(arrays[f"{name}.{part}.values"].astype(np.int64), lengths)
 
-    groups = {key.split(".")[2] for key in arrays if key.startswith(f"{name}.group.")}
+    groups = _names_under(arrays, f"{name}.group.")
     return Queries(
         n_items=n_items,
         user=arrays[f"{name}.user"].astype(np.int64),
@@ -131,6 +131,11 @@ def _unpack_queries(arrays: Mapping[str, npt.NDArray[Any]], name: str, n_items: 
         candidates=ragged("candidates") if f"{name}.candidates.values" in arrays else None,
         groups={group: _unpack_ids(arrays, f"{name}.group.{group}") for group in groups},
     )
+
+
+def _names_under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[str]:
+    """Names packed under a prefix, in the order of the alphabet; a name may have dots in it."""
+    return sorted({key.removeprefix(prefix).rpartition(".")[0] for key in arrays if key.startswith(prefix)})
 
 
 def _pack_ids(arrays: dict[str, npt.NDArray[Any]], name: str, ids: npt.NDArray[Any]) -> None:
@@ -149,4 +154,4 @@ def _unpack_ids(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> npt.NDArra
     raw, lengths = arrays[f"{name}.bytes"].tobytes(), arrays[f"{name}.lengths"]
     ends = np.cumsum(np.maximum(lengths, 0))
     texts = [None if length < 0 else raw[end - length : end].decode() for length, end in zip(lengths, ends, strict=True)]
-    return np.array(texts + [None], dtype=object)[:-1]  # the extra None keeps NumPy from guessing a shape
+    return np.array([*texts, None], dtype=object)[:-1]  # the extra None keeps NumPy from guessing a shape

@@ -159,7 +159,7 @@ def _rank_block(ranks: Ints, rows: Ints, scores: Tensor, queries: Queries, highe
             number = torch.from_numpy(rows).to(scores.device)[some, None]
             keys = tie_order(number, torch.arange(scores.shape[1], device=scores.device), seed)
             own = tie_order(number, target[some, None], seed)
-            rank[some] += ((scores[some] == at_target[some]) & (keys < own)).sum(1)
+            rank[some] += ((scores[some] == at_target[some]) & (keys >> 32 < own >> 32)).sum(1)
         ranks[rows[:n], place] = rank.cpu().numpy()
 
 
@@ -172,8 +172,8 @@ def top_items(scores: Tensor, rows: Ints, k: int, seed: int = 0) -> Tensor:
     for some in crossing.nonzero().squeeze(1).split(64):
         number = torch.from_numpy(rows).to(scores.device)[some, None]
         keys = tie_order(number, torch.arange(scores.shape[1], device=scores.device), seed)
-        by_key = keys.argsort(1)
-        order = scores[some].gather(1, by_key).argsort(1, descending=True, stable=True)[:, :k]
-        items[some] = by_key.gather(1, order)
+        bits = (scores[some] + 0.0).view(torch.int32).long()  # + 0.0 turns -0 into 0; int32 bits rise with the score ...
+        rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # ... once negative numbers are flipped
+        items[some] = ((rising << 31) - (keys >> 32)).topk(k, dim=1).indices
         values[some] = scores[some].gather(1, items[some])
     return items.masked_fill(values == -torch.inf, -1)

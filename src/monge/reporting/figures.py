@@ -29,7 +29,9 @@ def loss_figure(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> 
     series: dict[str, list[float | None]] = {part: [_finite((epoch.get("loss") or {}).get(part)) for epoch in epochs] for part in parts}
     if len(parts) > 1:
         sums = zip(*series.values(), strict=True)
-        series = {"sum": [None if None in values else math.fsum(value for value in values if value is not None) for values in sums]} | series
+        series = {
+            "sum": [None if None in values else math.fsum(value for value in values if value is not None) for values in sums]
+        } | series
     data = [_line(numbers, values, name, place) for place, (name, values) in enumerate(series.items())]
     shown = [value for values in series.values() for value in values if value is not None]
     logarithmic = bool(shown) and min(shown) > 0 and max(shown) > 50 * min(shown)
@@ -59,7 +61,9 @@ def validation_figure(epochs: Sequence[Mapping[str, Any]], best_epoch: int | Non
                 "hovertemplate": "best epoch %{x}: %{y:.4f}<extra></extra>",
             }
         )
-    layout = _layout(xaxis=_epoch_axis(numbers), yaxis={"title": {"text": f"{_safe(metric)}, validation"}, "rangemode": "tozero"})
+    layout = _layout(
+        xaxis=_epoch_axis(numbers), yaxis={"title": {"text": f"{_safe(metric)}, validation", "standoff": 12}, "rangemode": "tozero"}
+    )
     return {"data": data, "layout": layout | _best_epoch_line(best_epoch)}
 
 
@@ -70,12 +74,13 @@ def group_figure(groups: Sequence[Mapping[str, Any]], metric: str) -> Figure | N
         return None
     bar = {
         "type": "bar",
-        "x": [f"{_safe(group['label'])}<br>n = {group['n_queries']:,}" for group, _ in bars],
-        "y": [estimate.mean for _, estimate in bars],
+        "orientation": "h",
+        "y": [f"{_safe(group['label'])}<br>n = {group['n_queries']:,}" for group, _ in bars],
+        "x": [estimate.mean for _, estimate in bars],
         "customdata": [[_safe(group["label"]), f"{group['n_queries']:,}", estimate.interval or "not drawn"] for group, estimate in bars],
-        "hovertemplate": "%{customdata[0]}: %{y:.4f}<br>95 % interval: %{customdata[2]}<br>queries: %{customdata[1]}<extra></extra>",
+        "hovertemplate": "%{customdata[0]}: %{x:.4f}<br>95 % interval: %{customdata[2]}<br>queries: %{customdata[1]}<extra></extra>",
         "marker": {"color": COLOURS[0]},
-        "error_y": {
+        "error_x": {
             "type": "data",
             "symmetric": False,
             "array": [0 if estimate.high is None else estimate.high - estimate.mean for _, estimate in bars],
@@ -85,10 +90,10 @@ def group_figure(groups: Sequence[Mapping[str, Any]], metric: str) -> Figure | N
         },
     }
     axes = _layout(
-        xaxis={"title": {"text": _safe(groups[0]["group"])}, "type": "category"},
-        yaxis={"title": {"text": f"{_safe(metric)}, test"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": f"{_safe(metric)}, test"}, "rangemode": "tozero"},
+        yaxis={"title": {"text": _safe(groups[0]["group"]), "standoff": 12}, "type": "category", "autorange": "reversed"},
     )
-    return {"data": [bar], "layout": axes | {"showlegend": False, "bargap": 0.35}}
+    return {"data": [bar], "layout": axes | {"showlegend": False, "bargap": 0.35, "height": 90 + 48 * len(bars)}}
 
 
 def _line(x: list[int], y: list[float | None], name: str, place: int) -> dict[str, Any]:
@@ -125,7 +130,7 @@ def _layout(*, xaxis: dict[str, Any], yaxis: dict[str, Any]) -> dict[str, Any]:
         "margin": {"l": 60, "r": 12, "t": 28, "b": 50},
         "height": 320,
         "hoverlabel": {"align": "left"},
-        "legend": {"orientation": "h", "yanchor": "top", "y": -0.22, "x": 0},
+        "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
         "xaxis": {"automargin": True, "zeroline": False} | xaxis,
         "yaxis": {"automargin": True, "zeroline": False} | yaxis,
     }

@@ -7,6 +7,7 @@ import hashlib
 import importlib.resources
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def render(files: RunFiles) -> str:
 def _contents(files: RunFiles) -> dict[str, Any]:
     """All that the template lays out, as text."""
     run, result, main = files.run, files.result, files.main_metric
+    best_epoch = result.get("best_epoch")
     metrics = list(dict.fromkeys([main, *result["test"], *result.get("validation", {})]))
     description = describe(run["data"].get("describe", {}))
     return {
@@ -67,6 +69,7 @@ def _contents(files: RunFiles) -> dict[str, Any]:
         "data": run["data"]["name"],
         "protocol": run["protocol"]["name"],
         "main": main,
+        "main_selected": best_epoch is not None and main == run.get("training", {}).get("select"),
         "headline": Estimate.of(result["test"][main]),
         "facts": _facts(files),
         "description": description,
@@ -75,7 +78,7 @@ def _contents(files: RunFiles) -> dict[str, Any]:
         "protocol_notes": run["protocol"].get("notes", []),
         "model_options": _options(run["model"].get("config", {})),
         "training_options": _options(run.get("training", {})),
-        "best_epoch": result.get("best_epoch"),
+        "best_epoch": best_epoch,
         "n_epochs": len(files.epochs),
         "epochs": _epoch_rows(files.epochs, main),
         "metrics": [_metric_row(metric, result) for metric in metrics],
@@ -90,25 +93,33 @@ def _contents(files: RunFiles) -> dict[str, Any]:
 
 
 def _facts(files: RunFiles) -> list[tuple[str, str]]:
-    """The few lines under the headline; what is unknown is left out."""
+    """The few lines beside the headline, which names model and data; what is unknown is left out."""
     run, result = files.run, files.result
     machine = run.get("environment", {})
     seconds = result.get("seconds", {})
     best = result.get("best_epoch")
     n_parameters = run["model"].get("n_parameters")
     facts = [
-        ("Model", run["model"]["name"]),
-        ("Data", run["data"]["name"]),
         ("Protocol", run["protocol"]["name"]),
         ("Parameters", None if n_parameters is None else f"{n_parameters:,}"),
-        ("Best epoch", f"{best} of {len(files.epochs)}" if best is not None else None if files.epochs else "solved in closed form"),
+        ("Best epoch", None if best is None else f"{best} of {len(files.epochs)}"),
+        ("Solved", None if files.epochs else "in closed form, without epochs"),
         ("Training", duration(seconds["training"]) if "training" in seconds else None),
         ("Evaluation", duration(seconds["evaluation"]) if "evaluation" in seconds else None),
-        ("When", machine.get("date")),
+        ("When", _moment(machine.get("date"))),
         ("Machine", ", ".join(option(machine[name]) for name in ("processor", "device") if machine.get(name)) or None),
         ("Run", result.get("run")),
     ]
     return [(name, plain(value)) for name, value in facts if value is not None]
+
+
+def _moment(date: Any) -> str | None:
+    """`2026-11-21 04:10 UTC` from an ISO date; another text stays as it is."""
+    try:
+        moment = datetime.fromisoformat(date)
+    except (TypeError, ValueError):
+        return date
+    return f"{moment:%Y-%m-%d %H:%M %Z}".strip()
 
 
 def _options(options: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -134,7 +145,9 @@ def _group_tables(groups: Iterable[Mapping[str, Any]], metrics: Sequence[str]) -
     tables = []
     for place, (name, rows) in enumerate(_by_group(groups).items()):
         used = [metric for metric in metrics if any(metric in row.get("metrics", {}) for row in rows)]
-        cells = [(row["label"], f"{row['n_queries']:,}", [Estimate.of(row.get("metrics", {}).get(metric)) for metric in used]) for row in rows]
+        cells = [
+            (row["label"], f"{row['n_queries']:,}", [Estimate.of(row.get("metrics", {}).get(metric)) for metric in used]) for row in rows
+        ]
         tables.append({"name": name, "chart": f"group-{place}", "metrics": used, "rows": cells})
     return tables
 

@@ -27,7 +27,6 @@ def metrics_table(
     metrics: Sequence[str] | None = None,
     title: str,
     best: StyleType = "bold",
-    rows: str = "model",
 ) -> RenderableType:
     """One row a model, one column a metric; as wide as the terminal allows, in several blocks where it must be.
 
@@ -36,7 +35,6 @@ def metrics_table(
         metrics: the columns, in order; None: every metric that any model has.
         title: what was measured, on what.
         best: style of the highest mean of each column, where there are several rows.
-        rows: head of the first column: what a row is.
 
     Raises:
         UnknownNameError: no model has one of `metrics`.
@@ -45,24 +43,24 @@ def metrics_table(
     for metric in metrics or ():
         if metric not in known:
             raise UnknownNameError(f"no metric {metric!r} in these results{nearest(metric, known)}")
-    estimates = {
+    return _MetricsTable(_estimates(results), list(metrics or known), title=title, best=best)
+
+
+def _estimates(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Estimate]]:
+    return {
         name: {metric: estimate for metric, value in values.items() if (estimate := Estimate.of(value)) is not None}
         for name, values in results.items()
     }
-    return _MetricsTable(estimates, list(metrics or known), title=title, best=best, rows=rows)
 
 
 class _MetricsTable:
     """Finds its layout when the width is known: interval beside the mean, else below it, else several blocks of columns."""
 
-    def __init__(
-        self, estimates: Mapping[str, Mapping[str, Estimate]], metrics: Sequence[str], *, title: str, best: StyleType, rows: str
-    ) -> None:
+    def __init__(self, estimates: Mapping[str, Mapping[str, Estimate]], metrics: Sequence[str], *, title: str, best: StyleType) -> None:
         self.estimates = estimates
         self.metrics = metrics
         self.title = title
         self.best = best
-        self.rows = rows
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         blocks = [(self.metrics, " ")] if self._fits(console, options, self.metrics, " ") else []
@@ -75,9 +73,11 @@ class _MetricsTable:
                 blocks.append((self.metrics[start:end], "\n"))
                 start = end
         yield Text(plain(self.title), style="bold")
-        for metrics, between in blocks:
+        for position, (metrics, between) in enumerate(blocks):
+            if position:
+                yield Text()
             yield self._table(metrics, between)
-        yield self._caption()
+        yield _metrics_caption(self.estimates, best=self.best if len(self.estimates) > 1 else "")
 
     def _fits(self, console: Console, options: ConsoleOptions, metrics: Sequence[str], between: str) -> bool:
         unlimited = options.update(width=WIDEST)
@@ -85,13 +85,14 @@ class _MetricsTable:
 
     def _table(self, metrics: Sequence[str], between: str) -> Table:
         table = _table()
-        table.add_column(Text(self.rows), overflow="fold", max_width=28)
+        table.add_column(Text("model"), overflow="fold", max_width=28)
         for metric in metrics:
             table.add_column(Text(plain(metric)), justify="right", no_wrap=True)
         highest = {metric: self._highest(metric) for metric in metrics}
         for name, values in self.estimates.items():
-            cells = [self._cell(values.get(metric), between, highest[metric]) for metric in metrics]
-            table.add_row(Text(plain(name)), *cells)
+            cells = [(values.get(metric), highest[metric]) for metric in metrics]
+            styled = [_cell(estimate, between, self.best if estimate and estimate.text == best else "") for estimate, best in cells]
+            table.add_row(Text(plain(name)), *styled)
         return table
 
     def _highest(self, metric: str) -> str | None:
@@ -99,22 +100,18 @@ class _MetricsTable:
         values = [row[metric] for row in self.estimates.values() if metric in row]
         return max(values, key=lambda estimate: estimate.mean).text if len(self.estimates) > 1 and values else None
 
-    def _cell(self, estimate: Estimate | None, between: str, highest: str | None) -> Text:
-        if estimate is None:
-            return Text(MISSING, style="dim")
-        cell = Text(estimate.text, style=self.best if estimate.text == highest else "")
-        if estimate.half_width:
-            cell = Text.assemble(cell, (between + estimate.half_width, "dim"))
-        return cell
 
-    def _caption(self) -> Text:
-        parts = ["Mean over queries"]
-        if any(estimate.low is not None for row in self.estimates.values() for estimate in row.values()):
-            parts[0] += " ± half the width of its 95 % bootstrap interval"
-        parts.append("no unit, higher is better")
-        if len(self.estimates) > 1 and self.best:
-            parts.append(f"{self.best}: best of the column")
-        return Text("; ".join(parts) + ".", style="dim")
+def _cell(estimate: Estimate | None, between: str, style: StyleType = "") -> Text:
+    if estimate is None:
+        return Text(MISSING, style="dim")
+    return Text.assemble((estimate.text, style), (between + estimate.half_width if estimate.half_width else "", "dim"))
+
+
+def _metrics_caption(rows: Mapping[str, Mapping[str, Estimate]], *, best: StyleType = "") -> Text:
+    drawn = any(estimate.low is not None for row in rows.values() for estimate in row.values())
+    mean = "Mean over queries" + (" ± half the width of its 95 % bootstrap interval" if drawn else "")
+    mark = f"; {best}: best of the column" if best else ""
+    return Text(f"{mean}; no unit, higher is better{mark}.", style="dim")
 
 
 def description_table(described: Mapping[str, Any]) -> RenderableType:
@@ -133,7 +130,9 @@ def description_table(described: Mapping[str, Any]) -> RenderableType:
             spread.add_column(Text(quantile), justify="right", no_wrap=True)
         for name, values in description.distributions:
             spread.add_row(Text(name), *(Text(value) for value in values))
-        parts.append(spread)
+        parts += [Text(), spread]
+    if description.warnings:
+        parts.append(Text())
     parts.extend(Text.assemble(("warning: ", "bold yellow"), warning) for warning in description.warnings)
     return Group(*parts)
 
@@ -188,13 +187,22 @@ def run_summary(run: Mapping[str, Any], result: Mapping[str, Any]) -> Renderable
     facts: list[str] = []
     if model.get("n_parameters") is not None:
         facts.append(f"{model['n_parameters']:,} parameters")
-    facts.append("solved in closed form" if result.get("best_epoch") is None else f"best epoch {result['best_epoch']}")
+    if result.get("best_epoch") is not None:
+        facts.append(f"best epoch {result['best_epoch']}")
     facts.extend(f"{plain(name)} {duration(seconds)}" for name, seconds in result.get("seconds", {}).items())
-    parts = {name: result[name] for name in ("test", "validation") if result.get(name)}
+    parts = _estimates({name: result[name] for name in ("test", "validation") if result.get(name)})
+    table = _table()
+    table.add_column(Text("metric"), overflow="fold")
+    for name in parts:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for metric in dict.fromkeys(metric for values in parts.values() for metric in values):
+        table.add_row(Text(plain(metric)), *(_cell(values.get(metric), " ") for values in parts.values()))
     return Group(
         headline,
         Text(", ".join(facts), style="dim"),
-        metrics_table(parts, title="Metrics", best="", rows="queries"),
+        Text(),
+        table,
+        _metrics_caption(parts),
         Text.assemble(("run: ", "dim"), plain(result.get("run", MISSING))),
     )
 

@@ -154,4 +154,4 @@ def _fact(name: str, value: Any) -> str:
         return option(value)
     if name == "density":
         return f"{value:.4%}".replace("%", " %")
-    return f"{value:,}" if isinstance(value, int) or value.is_integer() and not math.isinf(value) else f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) or (value.is_integer() and not math.isinf(value)) else f"{value:,.4g}"

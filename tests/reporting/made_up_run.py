@@ -74,7 +74,13 @@ def epochs_content(n_epochs: int = 22) -> list[dict[str, Any]]:
 
 def result_content() -> dict[str, Any]:
     lengths = [("4-7", 10078, 0.9), ("8-15", 8311, 1.05), ("16-31", 3004, 1.2), ("32 or more", 970, 1.4)]
-    popularity = [("rarest fifth", 812, 0.1), ("2nd", 1907, 0.3), ("3rd", 3105, 0.7), ("4th", 5210, 1.0), ("most popular fifth", 11329, 1.6)]
+    popularity = [
+        ("rarest fifth", 812, 0.1),
+        ("2nd", 1907, 0.3),
+        ("3rd", 3105, 0.7),
+        ("4th", 5210, 1.0),
+        ("most popular fifth", 11329, 1.6),
+    ]
     groups = [("history length", *row) for row in lengths] + [("item popularity", *row) for row in popularity]
     titles = ["Kolya (1996)", ATTACK, "Heat (1995)", None, "L.A. Confidential (1997)"]
     examples = [
@@ -82,7 +88,8 @@ def result_content() -> dict[str, Any]:
             "user": user,
             "history": [{"item": str(place), "title": f"Film {place} (19{80 + place})"} for place in range(1, 16)],
             "recommendations": [
-                {"item": str(240 + place), "title": title, "score": 7.5 - 0.61 * place, "rank": place + 1} for place, title in enumerate(titles)
+                {"item": str(240 + place), "title": title, "score": 7.5 - 0.61 * place, "rank": place + 1}
+                for place, title in enumerate(titles)
             ],
             "truth": [{"item": truth, "title": None}],
         }

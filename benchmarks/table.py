@@ -1,0 +1,109 @@
+"""The results in `benchmarks/README.md`, written from the records in `benchmarks/results/`.
+
+`python -m benchmarks.table` writes them between the two markers; with `--check` it only says whether they are up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import FOLDER, RESULTS, Comparison
+from monge.data.files import write_atomically
+
+README = FOLDER / "README.md"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+PEER_NAMES = {"recbole": "RecBole", "rectools": "RecTools"}
+
+
+def read_records(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """All records, by name."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def render(records: Iterable[Mapping[str, Any]]) -> str:
+    """Markdown: for each record a heading, its table, and what it was measured on."""
+    sections = [_section(record) for record in records]
+    return "\n\n".join(sections) if sections else "No records yet: run `make bench`."
+
+
+def updated(readme: str, records: Iterable[Mapping[str, Any]]) -> str:
+    """The README's text with the results put between its markers.
+
+    Raises:
+        ValueError: the two markers are not there once each, in order.
+    """
+    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
+        raise ValueError(f"the README must hold {BEGIN} and then {END}, once each")
+    before, rest = readme.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{render(records)}\n\n{END}{rest.split(END)[1]}"
+
+
+def _section(record: Mapping[str, Any]) -> str:
+    rows = [Comparison(**row) for row in record["figures"]["comparisons"]]
+    numbers = {key: value for key, value in record["figures"].items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    parts = [f"### {record['name']}", _comparison_table(rows, record["versions"]) if rows else ""]
+    parts.append("\n".join(f"- {key.replace('_', ' ')}: {_number(value)}" for key, value in numbers.items()))
+    parts.append("\n".join(f"- Note: {note}" for note in record["notes"]))
+    parts.append(_provenance(record))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _comparison_table(rows: Sequence[Comparison], versions: Mapping[str, str]) -> str:
+    peers = sorted({peer for row in rows for peer in row.peers})
+    names = {peer: PEER_NAMES.get(peer, peer) for peer in peers}
+    heading = ["measured", "unit", "Monge"]
+    for peer in peers:
+        heading += [f"{names[peer]} {versions.get(peer, '')}".strip(), f"times better than {names[peer]}"]
+    lines = [heading, ["---", "---", *["---:"] * (len(heading) - 2)]]
+    for row in rows:
+        line = [row.what, row.unit, _number(row.monge)]
+        for peer in peers:
+            line += [_number(row.peers[peer]), f"{row.ratio(peer):.2f}"] if peer in row.peers else ["", ""]
+        lines.append(line)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _provenance(record: Mapping[str, Any]) -> str:
+    machine, commit = record["machine"], record["commit"]
+    state = {True: ", with changes not committed", False: "", None: ""}[commit["dirty"]]
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}; {record['threads']} threads; "
+        f"{versions}; commit {(commit['hash'] or 'none')[:10]}{state}; {record['date'][:10]}. `{record['command']}`"
+    )
+
+
+def _number(value: float) -> str:
+    """Three significant digits, whole numbers in full.
+
+    >>> _number(0.12345), _number(1234.5), _number(7)
+    ('0.123', '1,234', '7')
+    """
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def main() -> int:
+    """Write or check the README; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description="Write the stored results into benchmarks/README.md.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where the README differs from the records")
+    arguments = parser.parse_args()
+    text = README.read_text()
+    wanted = updated(text, read_records())
+    if text == wanted:
+        print("benchmarks/README.md is up to date")
+        return 0
+    if arguments.check:
+        print("error: benchmarks/README.md differs from benchmarks/results; run: python -m benchmarks.table", file=sys.stderr)
+        return 1
+    write_atomically(README, wanted)
+    print("benchmarks/README.md written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

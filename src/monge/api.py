@@ -1,0 +1,511 @@
+"""The public API: train a model on a log, keep the run, ask it for recommendations."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from monge.data import PROTOCOLS, Interactions, Queries, Ragged, Split, Vocabulary, describe, load
+from monge.data.interactions import ObjectArray
+from monge.errors import ConfigError, DataError, QueryError, RunError, UnknownNameError, nearest
+from monge.evaluation import DEFAULT_METRICS, Evaluation, evaluate, parse_metric, standard_groups, top_items
+from monge.evaluation.ranking import score_blocks
+from monge.models import InnerProduct, Recommender, Solvable, Trainable, find_model
+from monge.options import build_config, option_names
+from monge.training.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
+from monge.training.environment import environment, package_version
+from monge.training.loop import Callbacks, Progress, TrainingConfig, fit, make_fabric
+from monge.training.run import RunDirectory, known_histories
+
+WATCHED = ("ndcg@10", "recall@10", "mrr")
+"""Validation metrics of every epoch, beside the one that selects."""
+
+
+class Watch:
+    """What a caller may want to see of a long run; the default shows nothing. The command line draws bars with it."""
+
+    def message(self, text: str) -> None:
+        """A sentence for the person who waits."""
+
+    def start(self, n_batches: int, training: TrainingConfig, progress: Progress) -> None:
+        """Training begins (or goes on)."""
+
+    def batch(self, n_done: int) -> None:
+        """A batch is done."""
+
+    def epoch(self, progress: Progress) -> None:
+        """An epoch is done and validated."""
+
+    def stop(self) -> None:
+        """Training is over."""
+
+    def evaluating(self, what: str, n_queries: int) -> Callable[[int], Any] | None:
+        """An evaluation begins; returns what is called with the number of queries done."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained model with what it needs to answer."""
+
+    directory: RunDirectory | None
+    model: Recommender
+    users: Vocabulary
+    items: Vocabulary
+    item_columns: Mapping[str, ObjectArray]
+    histories: Ragged
+    info: Mapping[str, Any]
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the run lives, if it was kept."""
+        return self.directory.path if self.directory else None
+
+    def recommend(
+        self,
+        user: int | str | None = None,
+        *,
+        history: Sequence[int | str] | None = None,
+        k: int = 10,
+        exclude: Sequence[int | str] = (),
+        include_seen: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The best k items for one user, or for somebody with the given history (oldest first).
+
+        Returns:
+            Rows of user_id, item_id, score, rank (and title where items have one), best first. What was seen is left out.
+
+        Raises:
+            QueryError: an unknown user or item, or neither a user nor a history. ConfigError: k is out of range.
+        """
+        if (user is None) == (history is None):
+            raise QueryError("give either a user or a history")
+        if not 1 <= k <= len(self.items):
+            raise ConfigError(f"--k must be between 1 and the number of items, {len(self.items)}; got {k}")
+        number = -1
+        if user is not None:
+            number = self.users.number(user)
+            if number < 0:
+                raise QueryError(f"user {user!r} is unknown to this run; give --history with items instead")
+            known = self.histories[number]
+        else:
+            known = self._item_numbers(history or ())
+        left_out = np.concatenate([self._item_numbers(exclude), known if not include_seen else known[:0]])
+        query = Queries(n_items=len(self.items), user=np.array([number]), history=Ragged.from_lists([known]), truth=Ragged.from_lists([[]]))
+        assert isinstance(self.model, nn.Module)
+        self.model.eval()
+        with torch.inference_mode():
+            batch = query.batch(next(iter([*self.model.parameters(), *self.model.buffers()])).device)
+            scores = self.model.scores(batch).float().clone()
+            scores[0, torch.from_numpy(left_out)] = -torch.inf
+            best = top_items(scores, np.array([0]), k)[0].tolist()
+        titles = self.item_columns.get("title")
+        rows: list[dict[str, Any]] = []
+        for rank, item in enumerate((item for item in best if item >= 0), start=1):
+            row = {"user_id": user, "item_id": self.items.decode([item])[0], "score": float(scores[0, item]), "rank": rank}
+            rows.append(row if titles is None else {**row, "title": titles[item]})
+        return rows
+
+    def similar(self, item: int | str, *, k: int = 10) -> list[dict[str, Any]]:
+        """The k items most like one item: by the model's item vectors (cosine), else by how it scores them after that item alone."""
+        number = int(self._item_numbers([item])[0])
+        if not 1 <= k < len(self.items):
+            raise ConfigError(f"--k must be between 1 and the number of other items, {len(self.items) - 1}; got {k}")
+        with torch.inference_mode():
+            if isinstance(self.model, InnerProduct):
+                vectors = torch.nn.functional.normalize(self.model.item_vectors()[0], dim=-1)
+                scores = (vectors[number] @ vectors.T)[None].clone()
+            else:
+                one = Queries(n_items=len(self.items), user=np.array([-1]), history=Ragged.from_lists([[number]]), truth=Ragged.from_lists([[]]))
+                scores = self.model.scores(one.batch()).float().clone()
+            scores[0, number] = -torch.inf
+            best = top_items(scores, np.array([0]), k)[0].tolist()
+        titles = self.item_columns.get("title")
+        rows: list[dict[str, Any]] = []
+        for rank, other in enumerate(best, start=1):
+            row = {"item_id": self.items.decode([other])[0], "score": float(scores[0, other]), "rank": rank}
+            rows.append(row if titles is None else {**row, "title": titles[other]})
+        return rows
+
+    def evaluate(self, metrics: Sequence[str] = DEFAULT_METRICS, *, part: str = "test", watch: Watch | None = None) -> Evaluation:
+        """Measure the model again on a part of the run's own split."""
+        if self.directory is None:
+            raise RunError("this run was not kept on disk, so it has no split to evaluate on; train with out=...")
+        for metric in metrics:
+            parse_metric(metric)
+        queries = getattr(self.directory.split(), part)
+        seed = int(self.info["training"]["seed"])
+        progress = watch.evaluating(part, len(queries)) if watch else None
+        return evaluate(self.model, queries, metrics, seed=seed, progress=progress)
+
+    def _item_numbers(self, ids: Sequence[int | str]) -> np.ndarray[Any, Any]:
+        numbers = self.items.encode(list(ids))
+        if (numbers < 0).any():
+            unknown = [str(identifier) for identifier, number in zip(ids, numbers, strict=True) if number < 0]
+            raise QueryError(f"unknown to this run: item{'s' if len(unknown) > 1 else ''} {', '.join(unknown[:5])}")
+        return numbers
+
+
+def load_run(path: str | Path) -> Run:
+    """Open a run directory. Nothing in it is executed.
+
+    Raises:
+        RunError: missing, damaged, newer than this Monge, or without weights yet.
+    """
+    directory = RunDirectory(path)
+    info = directory.info()
+    if not (directory.path / "weights.safetensors").exists():
+        raise RunError(f"{path}: the run has no weights yet (state: {info.get('state')}); go on with --resume")
+    users, items, columns = directory.vocabulary()
+    histories = directory.histories()
+    try:
+        cls = find_model(info["model"]["name"])
+        config = build_config(cls.Config, info["model"]["config"])
+    except KeyError as error:
+        raise RunError(f"{path}: run.json is damaged (no {error})") from error
+    if len(histories) != len(users):
+        raise RunError(f"{path}: damaged: {len(histories)} histories for {len(users)} users")
+    model = cls(config, n_users=len(users), n_items=len(items))  # pyright: ignore[reportCallIssue] (the contract's constructor)
+    assert isinstance(model, nn.Module)
+    directory.load_weights(model)
+    model.eval()
+    result = directory.read_json("result.json") if (directory.path / "result.json").exists() else {}
+    return Run(directory, model, users, items, columns, histories, info, result)
+
+
+def make_split(log: Interactions, protocol: str, options: Mapping[str, Any] | None = None) -> Split:
+    """Apply a protocol by its name.
+
+    Raises:
+        UnknownNameError: no such protocol or option. DataError: a part would be empty.
+    """
+    if protocol not in PROTOCOLS:
+        raise UnknownNameError(f"no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}")
+    try:
+        return PROTOCOLS[protocol](log, **dict(options or {}))
+    except TypeError as error:
+        raise UnknownNameError(f"protocol {protocol}: {error}") from error
+
+
+def train(
+    model: str,
+    data: Any,
+    *,
+    protocol: str = "leave-one-out",
+    protocol_options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    device: str = "auto",
+    report: bool = False,
+    command: str | None = None,
+    watch: Watch | None = None,
+    **options: Any,
+) -> Run:
+    """Train, select on validation, test once, and keep the run.
+
+    Args:
+        model: a name from `monge models`, or 'package.module:Class'.
+        data: a known data set's name, a file, a data frame, `Interactions`, or a `Split` (or a split file).
+        protocol: how the log is split; ignored where data is a split.
+        protocol_options: its options.
+        out: the run directory to make; None keeps nothing on disk.
+        resume: go on with the run in `out`.
+        metrics: what the validation and test parts are measured by.
+        device: "auto", "cpu", "cuda", "mps".
+        report: write report.html (needs the extra `report`).
+        command: how this was called, for the record.
+        watch: sees progress.
+        options: of the model (`dim=64`) and of training (`epochs=20`), together.
+
+    Raises:
+        MongeError: any of its kinds; before training starts where that is possible, with nothing left on disk.
+    """
+    watch = watch or Watch()
+    cls = find_model(model)
+    training_names = set(option_names(TrainingConfig))
+    model_options = {name: value for name, value in options.items() if name not in training_names}
+    known = [*option_names(cls.Config), *training_names]
+    for name in model_options:
+        if name not in known:
+            raise UnknownNameError(f"model {model} has no option {name!r}{nearest(name, known)}")
+    config = build_config(cls.Config, model_options)
+    training = build_config(TrainingConfig, {name: value for name, value in options.items() if name in training_names})
+    for metric in (*metrics, training.select):
+        parse_metric(metric)
+    if parse_metric(training.select)[0] == "coverage":
+        raise ConfigError("--select coverage would select the model that spreads widest, not the best; take ndcg@10, recall@10 or mrr")
+    directory = RunDirectory(out) if out is not None else None
+    if directory is not None and not resume and directory.path.exists() and any(directory.path.iterdir()):
+        directory.create({}, None, None)  # pyright: ignore[reportArgumentType] (refuses before it needs them)
+    if resume and directory is None:
+        raise ConfigError("--resume needs the run directory: --out DIR")
+
+    if resume and directory is not None:
+        info = directory.info()
+        if info["state"] == "finished":
+            watch.message(f"{directory.path} is finished already")
+            return load_run(directory.path)
+        _same_options(info, model, asdict(config), asdict(training))
+        split = directory.split()
+        histories = directory.histories()
+        name = info["data"]["name"]
+    else:
+        log, split, name = _data(data, protocol, protocol_options, watch)
+        histories = known_histories(split, log)
+        info = {
+            "monge": package_version(),
+            "command": command,
+            "model": {"name": model, "config": asdict(config)},
+            "training": asdict(training),
+            "data": {
+                "name": name,
+                "fingerprint": (log or split.train).fingerprint,
+                "provenance": dict(split.train.provenance),
+                "describe": describe(log if log is not None else split.train).to_dict(),
+            },
+            "protocol": {"name": split.protocol, "options": dict(split.options), "notes": list(split.notes)},
+            "environment": environment(),
+        }
+    torch.manual_seed(training.seed)
+    recommender = cls(config, n_users=split.train.n_users, n_items=split.train.n_items)  # pyright: ignore[reportCallIssue]
+    assert isinstance(recommender, nn.Module)
+    info["model"]["n_parameters"] = sum(parameter.numel() for parameter in recommender.parameters())
+    learn_from = split.train
+    if split.fold_in is not None and not cls.answers_unknown_users:
+        learn_from = _joined(split.train, split.fold_in)
+        info["protocol"]["notes"] = [*info["protocol"]["notes"], f"{model} knows its training users only: it also trained on the fold-in histories"]
+    if directory is not None and not resume:
+        directory.create(info, split, histories)
+
+    start = time.perf_counter()
+    progress = Progress()
+    if isinstance(recommender, Solvable):
+        watch.message(f"solving {model}")
+        recommender.solve(learn_from)
+        progress.seconds = time.perf_counter() - start
+        if directory is not None:
+            directory.save_weights(recommender)
+    elif isinstance(recommender, Trainable):
+        progress = _train(recommender, learn_from, split, training, directory, resume=resume, device=device, watch=watch)
+    else:
+        raise ConfigError(f"{model} has neither solve() nor batches() and loss(); see monge.models.contract")
+
+    watch.message("evaluating")
+    start = time.perf_counter()
+    validation = evaluate(
+        recommender, split.validation, metrics, seed=training.seed, progress=watch.evaluating("validation", len(split.validation))
+    )
+    between = time.perf_counter()
+    test = evaluate(recommender, split.test, metrics, seed=training.seed, progress=watch.evaluating("test", len(split.test)))
+    seconds = {"training": progress.seconds, "validation": between - start, "test": time.perf_counter() - between}
+    result: dict[str, Any] = {
+        "run": None if directory is None else str(directory.path),
+        "model": model,
+        "data": name,
+        "best_epoch": progress.best_epoch or None,
+        "epochs": progress.epoch,
+        "seconds": {**seconds, "evaluation": seconds["test"]},
+        "validation": validation.to_dict(),
+        "test": test.to_dict(),
+        "groups": standard_groups(test, split.test, split.train),
+    }
+    run = Run(directory, recommender, split.train.users, split.train.items, split.train.item_columns, histories, info, result)
+    result["examples"] = _examples(run, split.test)
+    if directory is not None:
+        directory.write_json("result.json", result)
+        info = {**info, "format": 1, "state": "finished"}
+        directory.write_info(info)
+        with _ignore_missing():
+            directory.checkpoint.unlink()
+        if report:
+            from monge.reporting import write_report
+
+            write_report(directory.path)
+    return replace(run, info=info)
+
+
+def _data(
+    data: Any, protocol: str, options: Mapping[str, Any] | None, watch: Watch
+) -> tuple[Interactions | None, Split, str]:
+    """The log (where there is one), its split, and what to call it."""
+    if isinstance(data, Split):
+        return None, data, "split"
+    if isinstance(data, str | Path) and str(data).endswith(".safetensors"):
+        return None, Split.load(data), Path(data).name
+    log = data if isinstance(data, Interactions) else load(data, echo=watch.message)
+    if not len(log):
+        raise DataError("the log has no interactions")
+    name = str(data) if isinstance(data, str | Path) else type(data).__name__
+    return log, make_split(log, protocol, options), name
+
+
+def _train(
+    model: Trainable,
+    learn_from: Interactions,
+    split: Split,
+    training: TrainingConfig,
+    directory: RunDirectory | None,
+    *,
+    resume: bool,
+    device: str,
+    watch: Watch,
+) -> Progress:
+    """Fit with validation, checkpoints and Ctrl-C; leaves the best epoch's weights in the model."""
+    assert isinstance(model, nn.Module)
+    fabric = make_fabric(training.precision, device)
+    progress, optimizer_state = Progress(), None
+    if resume and directory is not None and directory.checkpoint.exists():
+        progress, state = load_checkpoint(directory.checkpoint, model)
+        directory.write_records(progress.records)
+        watch.message(f"going on after epoch {progress.epoch}")
+
+        def optimizer_state(optimizer: torch.optim.Optimizer) -> None:
+            restore_optimizer(optimizer, state)
+
+    watched = tuple(dict.fromkeys((training.select, *WATCHED)))
+    best: dict[str, torch.Tensor] = {}
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        assert isinstance(module, Recommender)
+        found = evaluate(module, split.validation, watched, intervals=False, seed=training.seed)
+        return {name: estimate.mean for name, estimate in found.metrics.items()}
+
+    def on_epoch(now: Progress, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        if now.improved:
+            if directory is not None:
+                directory.save_weights(module)
+            else:
+                best.update({name: tensor.detach().clone() for name, tensor in module.state_dict().items()})
+        if directory is not None:
+            from monge.training.run import disk_errors
+
+            with disk_errors(directory.path):
+                save_checkpoint(directory.checkpoint, now, module, optimizer)
+            directory.append_record(now.records[-1])
+        watch.epoch(now)
+
+    with _interrupt() as interrupted:
+        callbacks = Callbacks(
+            on_start=lambda n_batches: watch.start(n_batches, training, progress),
+            on_batch=watch.batch,
+            on_epoch=on_epoch,
+            interrupted=interrupted.is_set,
+        )
+        try:
+            progress = fit(
+                model,
+                learn_from,
+                training,
+                validate=validate,
+                fabric=fabric,
+                progress=progress,
+                optimizer_state=optimizer_state,
+                callbacks=callbacks,
+            )
+        finally:
+            watch.stop()
+        if interrupted.is_set():
+            kept = f"after epoch {progress.epoch}" if progress.epoch else "before the first epoch ended"
+            where = f"; go on with --resume --out {directory.path}" if directory is not None else ""
+            raise InterruptedRunError(f"stopped {kept}{where}")
+    if directory is not None:
+        directory.load_weights(model)
+    else:
+        model.load_state_dict(best)
+    return progress
+
+
+class InterruptedRunError(RunError):
+    """Ctrl-C ended a training; what was learnt up to the last epoch is kept."""
+
+
+@contextmanager
+def _interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into a request to stop after the batch; a second one acts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _ignore_missing() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+
+
+def _same_options(info: Mapping[str, Any], model: str, config: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """A run goes on with the options it began with; only the length of training may change."""
+    if info["model"]["name"] != model:
+        raise RunError(f"the run is of model {info['model']['name']}, not {model}")
+    free = {"epochs", "patience", "max_minutes"}
+    for kind, now, then in (("model", config, info["model"]["config"]), ("training", training, info["training"])):
+        for name, value in now.items():
+            if name not in free and then.get(name) != value:
+                raise RunError(f"the run began with {kind} option {name} = {then.get(name)}, not {value}; resume with the same options")
+
+
+def _joined(first: Interactions, second: Interactions) -> Interactions:
+    """The rows of two logs over the same vocabularies."""
+    both = first.time is not None and second.time is not None
+    return Interactions.from_numbers(
+        np.concatenate([first.user, second.user]),
+        np.concatenate([first.item, second.item]),
+        users=first.users,
+        items=first.items,
+        time=np.concatenate([first.time, second.time]) if both else None,  # pyright: ignore[reportArgumentType, reportCallIssue]
+        item_columns=first.item_columns,
+        provenance=first.provenance,
+    )
+
+
+def _examples(run: Run, test: Queries, n: int = 3, k: int = 10) -> list[dict[str, Any]]:
+    """Recommendations for a few test queries, beside what was held out."""
+    titles = run.item_columns.get("title")
+
+    def shown(item: int) -> dict[str, Any]:
+        return {"item": str(run.items.decode([item])[0]), "title": None if titles is None else titles[item]}
+
+    rows: list[dict[str, Any]] = []
+    chosen = np.unique(np.linspace(0, len(test) - 1, min(n, len(test))).astype(np.int64))
+    queries = test.take(chosen)
+    for numbers, scores in score_blocks(run.model, queries):
+        top = top_items(scores, numbers, min(k, queries.n_items))
+        for row, number in enumerate(numbers.tolist()):
+            best = [item for item in top[row].tolist() if item >= 0]
+            rows.append(
+                {
+                    "user": str(run.users.decode([queries.user[number]])[0]),
+                    "history": [shown(item) for item in queries.history[number][-10:].tolist()],
+                    "recommendations": [
+                        {**shown(item), "score": float(scores[row, item]), "rank": rank} for rank, item in enumerate(best, start=1)
+                    ],
+                    "truth": [shown(item) for item in queries.truth[number].tolist()],
+                }
+            )
+    return rows
