@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import threading
 import time
@@ -16,42 +17,22 @@ import torch
 from torch import nn
 
 from monge.data import PROTOCOLS, Interactions, Queries, Ragged, Split, Vocabulary, describe, load
+from monge.data import filters
+from monge.data.files import write_atomically
 from monge.data.interactions import ObjectArray
 from monge.errors import ConfigError, DataError, QueryError, RunError, UnknownNameError, nearest
-from monge.evaluation import DEFAULT_METRICS, Evaluation, evaluate, parse_metric, standard_groups, top_items
-from monge.evaluation.ranking import score_blocks
+from monge.evaluation import DEFAULT_METRICS, Evaluation, compare_paired, evaluate, parse_metric, standard_groups, top_items
+from monge.evaluation.ranking import TieOrder, score_blocks
 from monge.models import InnerProduct, Recommender, Solvable, Trainable, find_model
 from monge.options import build_config, option_names
 from monge.training.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
 from monge.training.environment import environment, package_version
 from monge.training.loop import Callbacks, Progress, TrainingConfig, fit, make_fabric
-from monge.training.run import RunDirectory, known_histories
+from monge.training.run import RunDirectory, disk_errors, known_histories
+from monge.training.watch import Watch, tracked
 
 WATCHED = ("ndcg@10", "recall@10", "mrr")
 """Validation metrics of every epoch, beside the one that selects."""
-
-
-class Watch:
-    """What a caller may want to see of a long run; the default shows nothing. The command line draws bars with it."""
-
-    def message(self, text: str) -> None:
-        """A sentence for the person who waits."""
-
-    def start(self, n_batches: int, training: TrainingConfig, progress: Progress) -> None:
-        """Training begins (or goes on)."""
-
-    def batch(self, n_done: int) -> None:
-        """A batch is done."""
-
-    def epoch(self, progress: Progress) -> None:
-        """An epoch is done and validated."""
-
-    def stop(self) -> None:
-        """Training is over."""
-
-    def evaluating(self, what: str, n_queries: int) -> Callable[[int], Any] | None:
-        """An evaluation begins; returns what is called with the number of queries done."""
-        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +90,11 @@ class Run:
             batch = query.batch(next(iter([*self.model.parameters(), *self.model.buffers()])).device)
             scores = self.model.scores(batch).float().clone()
             scores[0, torch.from_numpy(left_out)] = -torch.inf
-            best = top_items(scores, np.array([0]), k)[0].tolist()
+            best = top_items(scores, np.array([0]), k, TieOrder(len(self.items), 0, scores.device))[0].tolist()
         titles = self.item_columns.get("title")
         rows: list[dict[str, Any]] = []
         for rank, item in enumerate((item for item in best if item >= 0), start=1):
-            row = {"user_id": user, "item_id": self.items.decode([item])[0], "score": float(scores[0, item]), "rank": rank}
+            row = {"user_id": user, "item_id": self.items.decode([item]).tolist()[0], "score": float(scores[0, item]), "rank": rank}
             rows.append(row if titles is None else {**row, "title": titles[item]})
         return rows
 
@@ -130,11 +111,11 @@ class Run:
                 one = Queries(n_items=len(self.items), user=np.array([-1]), history=Ragged.from_lists([[number]]), truth=Ragged.from_lists([[]]))
                 scores = self.model.scores(one.batch()).float().clone()
             scores[0, number] = -torch.inf
-            best = top_items(scores, np.array([0]), k)[0].tolist()
+            best = top_items(scores, np.array([0]), k, TieOrder(len(self.items), 0, scores.device))[0].tolist()
         titles = self.item_columns.get("title")
         rows: list[dict[str, Any]] = []
         for rank, other in enumerate(best, start=1):
-            row = {"item_id": self.items.decode([other])[0], "score": float(scores[0, other]), "rank": rank}
+            row = {"item_id": self.items.decode([other]).tolist()[0], "score": float(scores[0, other]), "rank": rank}
             rows.append(row if titles is None else {**row, "title": titles[other]})
         return rows
 
@@ -148,6 +129,27 @@ class Run:
         seed = int(self.info["training"]["seed"])
         progress = watch.evaluating(part, len(queries)) if watch else None
         return evaluate(self.model, queries, metrics, seed=seed, progress=progress)
+
+    def write_per_query(self, evaluation: Evaluation, path: str | Path, *, part: str = "test") -> None:
+        """Write one row a query to a Parquet file: user_id and one column a metric.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        import polars as pl
+
+        if self.directory is None:
+            raise RunError("this run was not kept on disk, so it has no split")
+        queries = getattr(self.directory.split(), part)
+        users = self.users.decode(np.maximum(queries.user, 0)).tolist()
+        frame = pl.DataFrame({"user_id": users, **evaluation.values})
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise RunError(f"{path.parent}: no such folder")
+        with disk_errors(path):
+            buffer = io.BytesIO()
+            frame.write_parquet(buffer)
+            write_atomically(path, buffer.getvalue())
 
     def _item_numbers(self, ids: Sequence[int | str]) -> np.ndarray[Any, Any]:
         numbers = self.items.encode(list(ids))
@@ -184,6 +186,74 @@ def load_run(path: str | Path) -> Run:
     return Run(directory, model, users, items, columns, histories, info, result)
 
 
+def compare_runs(paths: Sequence[str | Path], metrics: Sequence[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Evaluate runs on their common test queries, and test each against the first.
+
+    Returns:
+        Run -> metrics, and one row per (run, metric) with the paired difference, its interval and p-values.
+
+    Raises:
+        RunError: the runs were not tested on the same queries.
+    """
+    results: dict[str, Any] = {}
+    tests: list[dict[str, Any]] = []
+    first: tuple[str, Queries, Evaluation] | None = None
+    for path in map(str, paths):
+        run = load_run(path)
+        assert run.directory is not None
+        queries = run.directory.split().test
+        found = run.evaluate(metrics)
+        results[path] = found.to_dict()
+        if first is None:
+            first = (path, queries, found)
+            continue
+        same = len(queries) == len(first[1]) and all(
+            np.array_equal(a, b)
+            for a, b in (
+                (queries.user, first[1].user),
+                (queries.truth.values, first[1].truth.values),
+                (queries.history.values, first[1].history.values),
+            )
+        )
+        if not same:
+            raise RunError(f"{path} was not tested on the same queries as {first[0]}; train both on one split (monge data split)")
+        for metric, values in found.values.items():
+            compared = compare_paired(values, first[2].values[metric])
+            tests.append({"run": path, "first": first[0], "metric": metric, **asdict(compared)})
+    return results, tests
+
+
+def open_log(
+    data: Any,
+    *,
+    rating_at_least: float | None = None,
+    k_core: int | None = None,
+    keep: str | None = None,
+    min_length: int | None = None,
+    echo: Callable[[str], Any] | None = None,
+    **read_options: Any,
+) -> Interactions:
+    """Read a log and filter it, in this order: ratings, duplicates, k-core, sequence length.
+
+    Args:
+        data: a known data set's name, a file, an address, or a data frame.
+        rating_at_least: keep interactions with at least this rating.
+        keep: of repeated (user, item) pairs keep the "first" or the "last" ("all": keep them all).
+        k_core: keep users and items with at least so many interactions, repeatedly.
+        min_length: keep users with at least so many interactions.
+        echo: gets a line that says which columns were taken.
+        read_options: column names and format, see `monge.data.read`.
+    """
+    log = load(data, echo=echo, **read_options)
+    if rating_at_least is not None:
+        log = filters.at_least(log, rating_at_least)
+    if keep is not None:
+        log = filters.deduplicate(log, keep)  # pyright: ignore[reportArgumentType] (checked there)
+    if k_core is not None:
+        log = filters.k_core(log, k_core, k_core)
+    return log if min_length is None else filters.min_length(log, min_length)
+
+
 def make_split(log: Interactions, protocol: str, options: Mapping[str, Any] | None = None) -> Split:
     """Apply a protocol by its name.
 
@@ -209,6 +279,8 @@ def train(
     metrics: Sequence[str] = DEFAULT_METRICS,
     device: str = "auto",
     report: bool = False,
+    track: Sequence[str] = (),
+    name: str | None = None,
     command: str | None = None,
     watch: Watch | None = None,
     **options: Any,
@@ -225,6 +297,8 @@ def train(
         metrics: what the validation and test parts are measured by.
         device: "auto", "cpu", "cuda", "mps".
         report: write report.html (needs the extra `report`).
+        track: "tensorboard", "mlflow": log each epoch there too, into the run directory (needs the extra `track`).
+        name: what to call the data in the record; by default the name or path given.
         command: how this was called, for the record.
         watch: sees progress.
         options: of the model (`dim=64`) and of training (`epochs=20`), together.
@@ -233,6 +307,10 @@ def train(
         MongeError: any of its kinds; before training starts where that is possible, with nothing left on disk.
     """
     watch = watch or Watch()
+    if track:
+        if out is None:
+            raise ConfigError("--track writes into the run directory: give --out DIR")
+        watch = tracked(watch, track, Path(out))
     cls = find_model(model)
     training_names = set(option_names(TrainingConfig))
     model_options = {name: value for name, value in options.items() if name not in training_names}
@@ -262,7 +340,8 @@ def train(
         histories = directory.histories()
         name = info["data"]["name"]
     else:
-        log, split, name = _data(data, protocol, protocol_options, watch)
+        log, split, found_name = _data(data, protocol, protocol_options, watch)
+        name = name or found_name
         histories = known_histories(split, log)
         info = {
             "monge": package_version(),
@@ -389,8 +468,6 @@ def _train(
             else:
                 best.update({name: tensor.detach().clone() for name, tensor in module.state_dict().items()})
         if directory is not None:
-            from monge.training.run import disk_errors
-
             with disk_errors(directory.path):
                 save_checkpoint(directory.checkpoint, now, module, optimizer)
             directory.append_record(now.records[-1])
@@ -495,7 +572,7 @@ def _examples(run: Run, test: Queries, n: int = 3, k: int = 10) -> list[dict[str
     chosen = np.unique(np.linspace(0, len(test) - 1, min(n, len(test))).astype(np.int64))
     queries = test.take(chosen)
     for numbers, scores in score_blocks(run.model, queries):
-        top = top_items(scores, numbers, min(k, queries.n_items))
+        top = top_items(scores, numbers, k, TieOrder(queries.n_items, 0, scores.device))
         for row, number in enumerate(numbers.tolist()):
             best = [item for item in top[row].tolist() if item >= 0]
             rows.append(

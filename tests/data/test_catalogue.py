@@ -116,7 +116,7 @@ def test_missing_folders_and_files_say_to_set_the_variable(tmp_path: Path, monke
 
 def test_a_split_column_makes_a_split_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "log.inter"
-    path.write_text("userID\titemID\tx_label\n1\t9\t2\n1\t8\t1\n1\t7\t0\n2\t7\t0\n2\t9\t2\n2\t8\tvalid\n")
+    path.write_text("userID\titemID\tx_label\n1\t9\t2\n2\t7\t0\n1\t8\t1\n1\t7\t0\n2\t9\t2\n2\t8\tvalid\n")
     split = load_split(path, split_column="x_label")
     items = split.train.items
     assert len(split.train) == 2
@@ -124,6 +124,12 @@ def test_a_split_column_makes_a_split_of_a_file(tmp_path: Path) -> None:
     assert items.decode(split.test.truth.values).tolist() == [9, 9]
     assert items.decode(split.test.history[0]).tolist() == [8, 7]
     assert items.decode(load_split(path, split_column="x_label", test_history="train").test.history[0]).tolist() == [7]
+    timed = path.with_name("timed.csv")
+    timed.write_text("user,item,time,fold\n1,9,30,test\n2,7,5,train\n1,7,10,train\n1,8,20,valid\n")
+    assert load_split(timed, split_column="fold").train.items.decode(load_split(timed, split_column="fold").test.history[0]).tolist() == [
+        7,
+        8,
+    ]
     with pytest.raises(DataError, match="which column marks the parts"):
         load_split(path)
     path.write_text("userID\titemID\tx_label\n1\t9\t3\n")
@@ -143,7 +149,9 @@ def test_without_a_network_movielens_says_so(empty_cache: Path, monkeypatch: pyt
         return subprocess.CompletedProcess(command, 1, "", "WARNING: retrying\nERROR: No matching distribution found\n")
 
     monkeypatch.setattr(subprocess, "run", failing)
-    with pytest.raises(DataError, match=r"pip cannot download recbole==1\.2\.1 \(pip: ERROR: No matching distribution found\); try again where PyPI"):
+    with pytest.raises(
+        DataError, match=r"pip cannot download recbole==1\.2\.1 \(pip: ERROR: No matching distribution found\); try again where PyPI"
+    ):
         load("ml-100k")
     assert not empty_cache.exists()
 

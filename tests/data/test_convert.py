@@ -54,7 +54,9 @@ def test_sequences_come_back_in_order(suffix: str, tmp_path: Path) -> None:
     assert [back.items.decode(back.sequences[back.users.number(user)]).tolist() for user in ("u1", "u2")] == [[7, 5, 5], [6]]
 
 
-TEXT_IDS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=4).filter(lambda text: text == text.strip())
+TEXT_IDS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=4).filter(
+    lambda text: text == text.strip()
+)
 
 
 @given(rows=st.lists(st.tuples(TEXT_IDS, TEXT_IDS), min_size=1, max_size=6), suffix=st.sampled_from([".csv", ".jsonl", ".parquet"]))

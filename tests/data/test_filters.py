@@ -9,7 +9,9 @@ from monge.data import Interactions, at_least, deduplicate, k_core, min_length
 from monge.errors import ConfigError, DataError
 
 Row = tuple[int, int, int, float]
-ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 5), st.sampled_from([0.5, 3.0, 4.0, 5.0])), min_size=1, max_size=40)
+ROWS = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 5), st.sampled_from([0.5, 3.0, 4.0, 5.0])), min_size=1, max_size=40
+)
 
 
 def log_of(rows: list[Row]) -> Interactions:
@@ -62,6 +64,12 @@ def agree(log: Interactions, expected: list[Row], filtered: Callable[[Interactio
 @settings(deadline=None, max_examples=80)
 def test_k_core_is_the_fixed_point(rows: list[Row], users: int, items: int) -> None:
     agree(log_of(rows), k_core_by_hand(in_order(rows), users, items), lambda log: k_core(log, users=users, items=items))
+
+
+def test_k_core_goes_on_until_nothing_changes() -> None:
+    chain = [(0, 0, 0, 1.0), (0, 1, 0, 1.0), (1, 1, 0, 1.0), (1, 2, 0, 1.0), (2, 2, 0, 1.0), (2, 3, 0, 1.0)]
+    ring = [(user + 5, item + 5, 0, 1.0) for user in (0, 1) for item in (0, 1)]
+    agree(log_of(chain + ring), ring, lambda log: k_core(log, users=2, items=2))  # the chain falls link by link
 
 
 @given(rows=ROWS, rating=st.sampled_from([0.5, 3.5, 4, 6]))

@@ -37,7 +37,9 @@ def assert_same_queries(first: Queries, second: Queries) -> None:
         if one is not None:
             assert one.values.tolist() == other.values.tolist()
             assert one.offsets.tolist() == other.offsets.tolist()
-    assert {name: labels.tolist() for name, labels in first.groups.items()} == {name: labels.tolist() for name, labels in second.groups.items()}
+    assert {name: labels.tolist() for name, labels in first.groups.items()} == {
+        name: labels.tolist() for name, labels in second.groups.items()
+    }
 
 
 @pytest.mark.parametrize("make", [leave_one_out, lambda log: strong_generalisation(log, heldout_users=1)])

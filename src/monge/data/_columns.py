@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monge.data._formats import _failures, _shown
+from monge.data._formats import failures, shown
 from monge.errors import DataError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _as_text(column: pl.Series, where: str, use: str) -> pl.Series:
         raise DataError(f"{where} holds {str(column.dtype).lower()} values, which cannot be {use}")
     try:
         return column.cast(pl.String)
-    except _failures() as error:
+    except failures() as error:
         raise DataError(f"{where} holds {str(column.dtype).lower()} values, which cannot be {use}") from error
 
 
@@ -159,6 +159,6 @@ def _refuse(wrong: pl.Series, column: pl.Series, where: str, what: str, *, show:
     """Raise for the first wrong row, saying how many more there are."""
     rows = wrong.fill_null(True).arg_true()
     if len(rows):
-        value = f" {_shown(column[rows[0]])}" if show else ""
+        value = f" {shown(column[rows[0]])}" if show else ""
         more = f" (and {len(rows) - 1:,} more rows)" if len(rows) > 2 else " (and 1 more row)" if len(rows) == 2 else ""
         raise DataError(f"{where}: row {rows[0] + 1}{value and ':'}{value} {what}{more}")

@@ -6,7 +6,10 @@ import csv
 import gzip
 import io
 import re
+import subprocess
+import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -40,6 +43,18 @@ FORMATS = ("csv", "tsv", "ssv", "inter", "parquet", "arrow", "jsonl", "double-co
 
 SEPARATORS = {"csv": ",", "tsv": "\t", "ssv": " ", "inter": "\t"}
 _SNIFFED_BYTES = 65536
+_TRIED_BYTES = 64 << 20
+"""Binary files up to this size are tried in another process first; for larger ones that would take too long."""
+_REFUSED = 3
+_TRIAL = f"""
+import io, sys
+import polars
+try:
+    getattr(polars, sys.argv[1])(io.BytesIO(sys.stdin.buffer.read()))
+except BaseException as error:
+    print(str(error).strip().partition(chr(10))[0])
+    sys.exit({_REFUSED})
+"""
 _GZIP = b"\x1f\x8b"
 
 
@@ -114,7 +129,7 @@ def guarded(action: str, name: str, error: BaseException) -> DataError:
     return DataError(f"{name}: {action} ({first[0] if first else type(error).__name__})")
 
 
-def _failures() -> tuple[type[BaseException], ...]:
+def failures() -> tuple[type[BaseException], ...]:
     """What a reading library may raise for bytes it dislikes: Polars panics do not derive from Exception."""
     from polars.exceptions import PanicException
 
@@ -155,7 +170,7 @@ def _from_store(address: str, format: str | None) -> Table:
             return Table(address, format, frame, is_text=True)
         if format == "arrow":
             return Table(address, format, pl.read_ipc(address), is_text=False)
-    except _failures() as error:
+    except failures() as error:
         raise guarded("cannot be fetched", address, error) from error
     raise DataError(f"{address}: at such an address only CSV, TSV, Parquet and Arrow can be read; copy the file here first")
 
@@ -214,15 +229,29 @@ def _sniffed(content: bytes, aliases: frozenset[str]) -> str:
 def _columnar(content: bytes, format: str, name: str) -> pl.DataFrame:
     import polars as pl
 
-    words = {"parquet": "Parquet", "arrow": "Arrow"}[format]
+    kind = {"parquet": "a Parquet", "arrow": "an Arrow"}[format]
+    reader = "read_parquet" if format == "parquet" else "read_ipc" if content[:6] == b"ARROW1" else "read_ipc_stream"
+    if len(content) <= _TRIED_BYTES and (complaint := _trial(content, reader)):
+        raise DataError(f"{name}: damaged, or not {kind} file ({complaint})")
     try:
-        if format == "parquet":
-            return pl.read_parquet(io.BytesIO(content))
-        if content[:6] == b"ARROW1":
-            return pl.read_ipc(io.BytesIO(content))
-        return pl.read_ipc_stream(io.BytesIO(content))
-    except _failures() as error:
-        raise guarded(f"damaged, or not a {words} file", name, error) from error
+        return getattr(pl, reader)(io.BytesIO(content))
+    except failures() as error:
+        raise guarded(f"damaged, or not {kind} file", name, error) from error
+
+
+def _trial(content: bytes, reader: str) -> str:
+    """What reading these bytes ends in, tried in another process; empty where it goes well, or the trial itself fails.
+
+    A damaged length in Parquet or Arrow data can make Polars ask for petabytes, and then the whole process is aborted, which
+    no `except` can hold; less damage makes it panic, with pages of Rust on the screen. The trial takes both on itself.
+    """
+    try:
+        outcome = subprocess.run([sys.executable, "-c", _TRIAL, reader], input=content, capture_output=True, check=False)
+    except OSError:
+        return ""
+    if outcome.returncode == _REFUSED:
+        return outcome.stdout.decode(errors="replace").strip() or "unreadable"
+    return "" if outcome.returncode in (0, 1) else "reading it breaks the reader"  # 1: the trial could not import Polars
 
 
 def _json_lines(text: str, name: str) -> pl.DataFrame:
@@ -234,14 +263,14 @@ def _json_lines(text: str, name: str) -> pl.DataFrame:
         raise DataError(f"{name}: this is one JSON list; write one JSON object a line (JSON lines)")
     try:
         return pl.read_ndjson(text.encode(), infer_schema_length=None)
-    except _failures() as error:
+    except failures() as error:
         for number, line in enumerate(text.split("\n"), start=1):
             try:
                 is_object = isinstance(json.loads(line), dict)
             except (ValueError, RecursionError):
                 is_object = False
             if not is_object:
-                raise DataError(f"{name}: line {number} is not a JSON object: {_shown(line)}") from error
+                raise DataError(f"{name}: line {number} is not a JSON object: {shown(line)}") from error
         raise guarded("cannot be read as JSON lines", name, error) from error
 
 
@@ -273,7 +302,7 @@ def _separated(text: str, separator: str, name: str, *, has_header: bool) -> pl.
     quote = '"' if separator in ",;" else None  # tab-separated text has no quoting: a title may start with a quotation mark
     try:
         frame = pl.read_csv(text.encode(), separator=separator, has_header=has_header, quote_char=quote, infer_schema=False)
-    except _failures() as error:
+    except failures() as error:
         _refuse_ragged(text, separator, quote, name, has_header)
         raise guarded("cannot be read as separated text", name, error) from error
     if frame.width > 1 and frame[:, -1].null_count():
@@ -296,10 +325,16 @@ def _refuse_ragged(text: str, separator: str, quote: str | None, name: str, has_
         return
 
 
-def _shown(value: object, width: int = 60) -> str:
-    """A value for a sentence: quoted, and cut where it is long."""
+def shown(value: object, width: int = 60) -> str:
+    """A value for a sentence: quoted, on one line, and cut where it is long."""
     text = repr(str(value))
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Column names for a sentence: bare where they are plain, and not more than thirty."""
+    plain = [name if name.isprintable() and len(name) <= 40 else shown(name, 40) for name in names[:30]]
+    return ", ".join(plain) + (", ..." if len(names) > 30 else "")
 
 
 def _from_frame(source: Any) -> pl.DataFrame:
@@ -310,12 +345,12 @@ def _from_frame(source: Any) -> pl.DataFrame:
     if isinstance(source, pl.LazyFrame):
         try:
             return source.collect()
-        except _failures() as error:
+        except failures() as error:
             raise guarded("the lazy frame cannot be collected", "data frame", error) from error
     if type(source).__module__.partition(".")[0] == "pandas" and hasattr(source, "columns"):
         names = [str(name) for name in source.columns]
         if len(set(names)) < len(names):
-            raise DataError(f"data frame: two columns have one name (columns: {', '.join(names)})")
+            raise DataError(f"data frame: two columns have one name (columns: {listed(names)})")
         return pl.DataFrame([_from_pandas(source.iloc[:, place], name) for place, name in enumerate(names)])
     raise DataError(f"cannot read a {type(source).__name__}; pass a path, an address, or a Polars or pandas data frame")
 
@@ -332,5 +367,5 @@ def _from_pandas(column: Any, name: str) -> pl.Series:
     values = [None if missing else value for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
     try:
         return pl.Series(name, values, strict=True)
-    except _failures():
+    except failures():
         return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)

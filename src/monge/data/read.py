@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monge.data import _columns
-from monge.data._formats import Table, open_table
+from monge.data._formats import Table, listed, open_table
 from monge.data.interactions import Interactions, ObjectArray, Vocabulary
 from monge.data.ragged import IntArray
 from monge.errors import DataError
@@ -208,7 +208,7 @@ def attach_items(log: Interactions, frame: pl.DataFrame, *, columns: Sequence[st
     wanted = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
     for name in wanted.values():
         if name not in frame.columns:
-            raise DataError(f"the item table has no column {name!r} (found: {', '.join(frame.columns)})")
+            raise DataError(f"the item table has no column {name!r} (found: {listed(frame.columns)})")
     identifiers = frame[:, 0].to_numpy()
     numbers = log.items.encode(identifiers.astype(object) if identifiers.dtype != np.int64 else identifiers)
     rows = np.flatnonzero(numbers >= 0)
@@ -229,7 +229,7 @@ def attach_items(log: Interactions, frame: pl.DataFrame, *, columns: Sequence[st
 def _column(table: Table, role: str, given: str | None) -> str | None:
     """The table's column for a role: the one given, or the best alias; None where a role that may be missing is."""
     columns = table.frame.columns
-    found = ", ".join(columns[:30]) + (", ..." if len(columns) > 30 else "")
+    found = listed(columns)
     if given is not None:
         exact = [column for column in columns if given in (column, _bare(column))]
         if exact:

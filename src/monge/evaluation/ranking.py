@@ -93,12 +93,30 @@ def score_blocks(
             module.train(was_training)
 
 
-def tie_order(queries: Tensor, items: Tensor, seed: int) -> Tensor:
-    """A pseudo-random 63-bit key for each (query, item): items of equal score stand by rising key. Shapes broadcast."""
-    key = (queries * 0x9E3779B97F4A7C1 + items * 0x2545F4914F6CDD1D + seed * 0x5851F42D4C957F2D) & 0x7FFFFFFFFFFFFFFF
-    for shift, factor in ((30, 0x3F58476D1CE4E5B9), (27, 0x14D049BB133111EB)):
-        key = ((key ^ (key >> shift)) * factor) & 0x7FFFFFFFFFFFFFFF
-    return key ^ (key >> 31)
+class TieOrder:
+    """A random order of the items for each query, from a fixed seed: one random permutation, begun at a place of the query's own.
+
+    Keys are slices of that permutation written twice, so they cost a copy and no arithmetic.
+    """
+
+    def __init__(self, n_items: int, seed: int, device: torch.device) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        permutation = torch.randperm(n_items, generator=generator, dtype=torch.int32)
+        self.n_items, self.seed = n_items, seed
+        self.twice = torch.cat([permutation, permutation]).to(device)
+
+    def _start(self, queries: Ints) -> Tensor:
+        mixed = (queries.astype(np.uint64) + np.uint64(self.seed)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
+        return torch.from_numpy(((mixed >> np.uint64(33)) % np.uint64(self.n_items)).astype(np.int64)).to(self.twice.device)
+
+    def keys(self, queries: Ints) -> Tensor:
+        """(R,) query numbers -> (R, M) int32: items of equal score stand by rising key."""
+        return self.twice.unfold(0, self.n_items, 1)[self._start(queries)]
+
+    def keys_of(self, queries: Ints, items: Tensor) -> Tensor:
+        """(R,) query numbers, (R,) items -> (R, 1) int32, the keys of those items."""
+        return self.twice[self._start(queries) + items][:, None]
 
 
 def rank_truth(
@@ -126,20 +144,20 @@ def rank_truth(
     ranks = np.full((len(queries), int(lengths.max(initial=0))), UNRANKED, dtype=np.int64)
     longest = min(max(list_cutoffs, default=0), queries.n_items)
     recommended = {k: np.zeros(queries.n_items, dtype=bool) for k in list_cutoffs}
-    higher = None
+    higher, ties = None, None
     for rows, scores in score_blocks(model, queries, block=block, progress=progress):
-        if higher is None:
-            higher = torch.empty_like(scores)
-        _rank_block(ranks, rows, scores, queries, higher[: len(rows)], seed)
+        if higher is None or ties is None:
+            higher, ties = torch.empty_like(scores), TieOrder(queries.n_items, seed, scores.device)
+        _rank_block(ranks, rows, scores, queries, higher[: len(rows)], ties)
         if longest:
-            top = top_items(scores, rows, longest, seed).cpu().numpy()
+            top = top_items(scores, rows, longest, ties).cpu().numpy()
             for k, marks in recommended.items():
                 found = top[:, :k]
                 marks[found[found >= 0]] = True
     return Ranking(ranks, lengths, {k: int(marks.sum()) for k, marks in recommended.items()})
 
 
-def _rank_block(ranks: Ints, rows: Ints, scores: Tensor, queries: Queries, higher: Tensor, seed: int) -> None:
+def _rank_block(ranks: Ints, rows: Ints, scores: Tensor, queries: Queries, higher: Tensor, ties: TieOrder) -> None:
     """Fill the ranks of one block; the loop runs over places in the truth, on rows that have so many."""
     truth = queries.truth.take(rows)
     by_size = np.argsort(-truth.lengths, kind="stable")  # rows with many held-out items first: those left are a prefix
@@ -155,25 +173,21 @@ def _rank_block(ranks: Ints, rows: Ints, scores: Tensor, queries: Queries, highe
         tied = torch.ge(scores[:n], at_target, out=higher[:n]).sum(1) - count
         rank = count.long() + 1
         again = (tied > 1).nonzero().squeeze(1)
-        for some in again.split(64):  # ties are rare but for counting models: a few rows at a time
-            number = torch.from_numpy(rows).to(scores.device)[some, None]
-            keys = tie_order(number, torch.arange(scores.shape[1], device=scores.device), seed)
-            own = tie_order(number, target[some, None], seed)
-            rank[some] += ((scores[some] == at_target[some]) & (keys >> 32 < own >> 32)).sum(1)
+        for some in again.split(256):  # ties are rare but for counting models: a few rows at a time
+            numbers = rows[some.cpu().numpy()]
+            before = ties.keys(numbers) < ties.keys_of(numbers, target[some])
+            rank[some] += ((scores[some] == at_target[some]) & before).sum(1)
         ranks[rows[:n], place] = rank.cpu().numpy()
 
 
-def top_items(scores: Tensor, rows: Ints, k: int, seed: int = 0) -> Tensor:
+def top_items(scores: Tensor, rows: Ints, k: int, ties: TieOrder) -> Tensor:
     """(B, k) the best items of each row, best first; ties in the same random order as the ranks; -1 where none is left."""
     k = min(k, scores.shape[1])
     values, items = scores.topk(k, dim=1)
-    edge = values[:, -1:]
-    crossing = (torch.ge(scores, edge).sum(1) > k) | (values[:, 1:] == values[:, :-1]).any(1)
-    for some in crossing.nonzero().squeeze(1).split(64):
-        number = torch.from_numpy(rows).to(scores.device)[some, None]
-        keys = tie_order(number, torch.arange(scores.shape[1], device=scores.device), seed)
+    crossing = (torch.ge(scores, values[:, -1:]).sum(1) > k) | (values[:, 1:] == values[:, :-1]).any(1)
+    for some in crossing.nonzero().squeeze(1).split(256):
         bits = (scores[some] + 0.0).view(torch.int32).long()  # + 0.0 turns -0 into 0; int32 bits rise with the score ...
         rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # ... once negative numbers are flipped
-        items[some] = ((rising << 31) - (keys >> 32)).topk(k, dim=1).indices
+        items[some] = ((rising << 31) - ties.keys(rows[some.cpu().numpy()])).topk(k, dim=1).indices
         values[some] = scores[some].gather(1, items[some])
     return items.masked_fill(values == -torch.inf, -1)

@@ -84,7 +84,7 @@ def _contents(files: RunFiles) -> dict[str, Any]:
         "metrics": [_metric_row(metric, result) for metric in metrics],
         "groups": _group_tables(result.get("groups", []), metrics),
         "examples": [_example(example) for example in result.get("examples", [])],
-        "definitions": _definitions(metrics, result.get("definitions", {})),
+        "definitions": _definitions(metrics),
         "conventions": CONVENTIONS,
         "environment": _options(run.get("environment", {})),
         "command": run.get("command", MISSING),
@@ -196,9 +196,9 @@ def _example(example: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _definitions(metrics: Iterable[str], given: Mapping[str, str]) -> list[tuple[str, str]]:
+def _definitions(metrics: Iterable[str]) -> list[tuple[str, str]]:
     names = dict.fromkeys(metric.partition("@")[0] for metric in metrics)
-    return [(name, definition(name, given) or "Not one of Monge's own metrics: see where it was defined.") for name in names]
+    return [(name, definition(name) or "Not one of Monge's own metrics: see where it was defined.") for name in names]
 
 
 def _script_json(figure: Figure) -> str:

@@ -7,20 +7,26 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-MISSING = "–"
+MISSING = "\N{EN DASH}"
 _DIRECTION_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_FACTS = {
-    "n_users": "users",
-    "n_items": "items",
-    "n_interactions": "interactions",
-    "density": "density",
+_SHARES = ("density", "tied_times", "repeats", "top_1_percent")
+_MOMENTS = ("first_time", "last_time")
+_NAMES = {
+    "sequence_length": "interactions per user",
+    "item_popularity": "interactions per item",
+    "top_1_percent": "share of the most popular 1 % of items",
+    "tied_times": "share with a tied time",
+    "repeats": "share of repeats",
+    "gini": "Gini coefficient of item popularity",
+    "one_row_users": "users with a single interaction",
+    "one_row_items": "items with a single interaction",
+    "short_users": "users with fewer than 3",
+    "50%": "median",
 }
-_DISTRIBUTIONS = {
-    "lengths": "interactions per user",
-    "popularity": "interactions per item",
-}
+_SECONDS = range(10**8, 2**32)  # 1973 to 2106: other times are hardly seconds since 1970
 
 
 class Estimate(NamedTuple):
@@ -41,6 +47,7 @@ class Estimate(NamedTuple):
 
     @property
     def text(self) -> str:
+        """`0.0312`, the mean."""
         return number(self.mean)
 
     @property
@@ -110,7 +117,7 @@ def option(value: Any) -> str:
     return plain(value)
 
 
-class Description(NamedTuple):
+class DescriptionText(NamedTuple):
     """A data set's description, ready to be laid out."""
 
     facts: list[tuple[str, str]]
@@ -121,7 +128,7 @@ class Description(NamedTuple):
     warnings: list[str]
 
 
-def describe(described: Mapping[str, Any]) -> Description:
+def describe(described: Mapping[str, Any]) -> DescriptionText:
     """Sort the dictionary form of `monge.data.describe.Description` into facts, distributions and warnings.
 
     Single values are facts and mappings of numbers are distributions, so that a new entry needs no change here.
@@ -132,26 +139,27 @@ def describe(described: Mapping[str, Any]) -> Description:
         if name == "warnings" or value is None:
             continue
         if isinstance(value, Mapping):
-            distributions[_DISTRIBUTIONS.get(name, plain(name).replace("_", " "))] = {_quantile(key): entry for key, entry in value.items()}
+            distributions[_name(name)] = {_name(key): entry for key, entry in value.items()}
         else:
-            facts.append((_FACTS.get(name, plain(name).removeprefix("n_").replace("_", " ")), _fact(name, value)))
+            facts.append((_name(name), _fact(name, value)))
     quantiles = list(dict.fromkeys(key for row in distributions.values() for key in row))
-    rows = [(name, [_fact(key, row[key]) if key in row else MISSING for key in quantiles]) for name, row in distributions.items()]
-    return Description(facts, quantiles, rows, [plain(warning) for warning in described.get("warnings", ())])
+    rows = [(name, [_fact("", row[key]) if key in row else MISSING for key in quantiles]) for name, row in distributions.items()]
+    return DescriptionText(facts, quantiles, rows, [plain(warning) for warning in described.get("warnings", ())])
 
 
-def _quantile(key: Any) -> str:
-    """`0.25` and `25` in a name of a quantile become `25 %`; words stay."""
-    try:
-        share = float(str(key))
-    except ValueError:
-        return plain(key)
-    return {0.0: "min", 0.5: "median", 1.0: "max"}.get(share, f"{share:.4%}".rstrip("%").rstrip("0").rstrip(".") + " %")
+def _name(name: Any) -> str:
+    return _NAMES.get(name, plain(name).removeprefix("n_").replace("_", " "))
 
 
 def _fact(name: str, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """
+    >>> _fact("n_users", 22363), _fact("density", 0.000733527), _fact("last_time", 1700000000), _fact("gini", 0.5123)
+    ('22,363', '0.07335 %', '2023-11-14 (1700000000)', '0.5123')
+    """
+    if _finite(value) is None:
         return option(value)
-    if name == "density":
-        return f"{value:.4%}".replace("%", " %")
-    return f"{value:,}" if isinstance(value, int) or (value.is_integer() and not math.isinf(value)) else f"{value:,.4g}"
+    if name in _SHARES:
+        return f"{100 * value:.4g} %"
+    if name in _MOMENTS:
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d} ({value})" if value in _SECONDS else str(value)
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"

@@ -1,0 +1,101 @@
+"""`monge data`: describe, split, convert, list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from monge.cli.options import DATA_OPTIONS, data_options, key_values, taken
+
+
+@click.group(cls=click.RichGroup)
+def data() -> None:
+    """Look at a log, split it, convert it; known data sets."""
+
+
+@data.command()
+@click.argument("source", metavar="DATA")
+@data_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, and nothing else there.")
+def describe(source: str, as_json: bool, **values: Any) -> None:
+    """Counts, lengths, popularity, and warnings of what will bite.
+
+    Example: [bold]monge data describe ratings.csv --rating-at-least 4[/bold]
+    """
+    from monge.api import open_log
+    from monge.cli.show import print_json, stderr, stdout
+    from monge.data import describe as describe_log
+    from monge.reporting import description_table
+
+    found = describe_log(open_log(source, echo=stderr.print, **taken(values, DATA_OPTIONS))).to_dict()
+    if as_json:
+        print_json(found)
+        return
+    stdout.print(description_table(found))
+
+
+@data.command()
+@click.argument("source", metavar="DATA")
+@click.option("--protocol", default="leave-one-out", show_default=True, help="leave-one-out, ratio, temporal or strong-generalisation.")
+@click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The split file to write (.safetensors).")
+@data_options
+def split(source: str, protocol: str, protocol_option: tuple[str, ...], out: Path, **values: Any) -> None:
+    """Split a log once and keep it in one file, to train elsewhere or to compare on the very same split.
+
+    Example: [bold]monge data split ratings.csv --protocol ratio --protocol-option seed=3 --out split.safetensors[/bold]
+    """
+    from monge.api import make_split, open_log
+    from monge.cli.show import stderr, stdout
+    from monge.errors import DataError
+    from monge.training.run import disk_errors
+
+    if out.suffix != ".safetensors":
+        raise DataError(f"{out}: a split file ends in .safetensors")
+    if out.exists():
+        raise DataError(f"{out} exists already; choose another name or remove it")
+    if not out.parent.is_dir():
+        raise DataError(f"{out.parent}: no such folder")
+    log = open_log(source, echo=stderr.print, **taken(values, DATA_OPTIONS))
+    made = make_split(log, protocol, key_values(protocol_option, "--protocol-option"))
+    with disk_errors(out):
+        made.save(out)
+    stdout.print(f"{out}: {len(made.train):,} training interactions, {len(made.validation):,} validation and {len(made.test):,} test queries")
+    for note in made.notes:
+        stdout.print(f"note: {note}", markup=False)
+
+
+@data.command()
+@click.argument("source", metavar="DATA")
+@click.argument("target", type=click.Path(path_type=Path), metavar="FILE")
+@data_options
+def convert(source: str, target: Path, **values: Any) -> None:
+    """Write a log in another format, named by the suffix of FILE.
+
+    Example: [bold]monge data convert ml-100k ml-100k.parquet[/bold]
+    """
+    from monge.api import open_log
+    from monge.cli.show import stderr, stdout
+    from monge.data import write
+    from monge.errors import DataError
+
+    if target.exists():
+        raise DataError(f"{target} exists already; choose another name or remove it")
+    log = open_log(source, echo=stderr.print, **taken(values, DATA_OPTIONS))
+    write(log, target)
+    stdout.print(f"{target}: {len(log):,} interactions of {log.n_users:,} users with {log.n_items:,} items")
+
+
+@data.command(name="list")
+def list_datasets() -> None:
+    """Data sets that are known by name.
+
+    Example: [bold]monge data list[/bold]
+    """
+    from monge.cli.show import stdout
+    from monge.data import known_datasets
+    from monge.reporting import options_table
+
+    stdout.print(options_table({dataset.name: dataset.description for dataset in known_datasets().values()}, title="known data sets"))

@@ -1,0 +1,41 @@
+"""`monge models`: what can be trained."""
+
+from __future__ import annotations
+
+import sys
+
+import rich_click as click
+
+
+@click.command(cls=click.RichCommand)
+@click.argument("model", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, and nothing else there.")
+def models(model: str | None, as_json: bool) -> None:
+    """The models that there are; with MODEL: what it is and its options.
+
+    Example: [bold]monge models mstein[/bold]
+    """
+    from monge.cli.show import print_json, stdout
+    from monge.models import MODELS, find_model
+    from monge.options import describe_options
+    from monge.reporting import models_table, options_table
+
+    if model is not None:
+        cls = find_model(model)
+        options = describe_options(cls.Config)
+        if as_json:
+            print_json({option.name: {"default": option.default, "help": option.help} for option in options})
+            return
+        stdout.print((sys.modules[cls.__module__].__doc__ or "").strip(), markup=False)
+        stdout.print(options_table({option.name: f"{option.default}    {option.help}" for option in options}, title="options and defaults"))
+        return
+    rows = []
+    for name, path in MODELS.items():
+        text = (sys.modules[find_model(name).__module__].__doc__ or "").strip()
+        source = next((line for line in text.splitlines() if line.startswith("Source: ")), "").removeprefix("Source: ")
+        description = text.splitlines()[0].partition(": ")[2]
+        rows.append({"name": name, "family": path.split(".")[2], "description": description, "paper": source})
+    if as_json:
+        print_json(rows)
+        return
+    stdout.print(models_table(rows))

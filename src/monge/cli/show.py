@@ -1,0 +1,92 @@
+"""What a person sees while waiting and at the end: messages and bars on standard error, tables or JSON on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from monge.training.loop import Progress as TrainingProgress
+from monge.training.loop import TrainingConfig
+from monge.training.watch import Watch
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+
+def print_json(content: Any) -> None:
+    """One JSON object and nothing else on standard output."""
+    json.dump(content, sys.stdout)
+    sys.stdout.write("\n")
+
+
+class Bars(Watch):
+    """Bars in a terminal; where standard error is a file, one line an epoch."""
+
+    def __init__(self) -> None:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.bars = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+        self.task: Any = None
+        self.inner: Any = None
+
+    def message(self, text: str) -> None:
+        """A dim line."""
+        stderr.print(text, style="dim", markup=False)
+
+    def start(self, n_batches: int, training: TrainingConfig, progress: TrainingProgress) -> None:
+        """Show the epochs and the batches of one."""
+        self.training = training
+        self.bars.start()
+        self.task = self.bars.add_task("epochs", total=training.epochs, completed=progress.epoch, note="")
+        self.inner = self.bars.add_task("batches", total=n_batches, note="")
+
+    def batch(self, n_done: int) -> None:
+        """Move the batch bar."""
+        self.bars.update(self.inner, completed=n_done)
+
+    def epoch(self, progress: TrainingProgress) -> None:
+        """Move the epoch bar; say losses, the metric that selects, and since when it has not risen."""
+        last = progress.records[-1]
+        losses = " ".join(f"{name} {value:.4f}" for name, value in last.loss.items())
+        select = self.training.select
+        value = (last.validation or {}).get(select)
+        metric = "" if value is None else f"{select} {value:.4f}, best {progress.best_value:.4f} in epoch {progress.best_epoch}"
+        left = self.training.patience - (progress.epoch - progress.best_epoch)
+        note = f"{losses} | {metric} | stops in {left} without gain"
+        self.bars.update(self.task, completed=progress.epoch, note=note)
+        if not stderr.is_terminal:
+            stderr.print(f"epoch {progress.epoch}: {losses} | {metric} | {last.seconds:.1f} s", markup=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Take the bars away."""
+        self.bars.stop()
+        for task in (self.task, self.inner):
+            if task is not None:
+                self.bars.remove_task(task)
+        self.task = self.inner = None
+
+    def evaluating(self, what: str, n_queries: int) -> Callable[[int], Any] | None:
+        """A bar over the queries."""
+        if not stderr.is_terminal:
+            return None
+        self.bars.start()
+        task = self.bars.add_task(f"ranking {what}", total=n_queries, note="")
+
+        def done(n: int) -> None:
+            self.bars.advance(task, n)
+            if self.bars.tasks and self.bars.finished:
+                self.bars.stop()
+
+        return done

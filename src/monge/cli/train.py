@@ -1,0 +1,155 @@
+"""`monge train MODEL DATA`: one sub-command a model, with the model's options as options."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from monge.cli.options import DATA_OPTIONS, config_options, key_values, taken
+
+RUN_OPTIONS = ("protocol", "protocol_option", "out", "resume", "config", "as_json", "metrics", "device", "report", "track")
+
+
+class Models(click.RichGroup):
+    """The models as sub-commands, made when one is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Built-in models."""
+        from monge.models import MODELS
+
+        return list(MODELS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command for a built-in model or an import path; an unknown name is an error with the nearest one."""
+        return _command(cmd_name)
+
+
+@click.group(cls=Models, subcommand_metavar="MODEL DATA [OPTIONS]")
+def train() -> None:
+    """Train MODEL on DATA, select the best epoch on validation, test once, keep the run.
+
+    DATA is a file (CSV, TSV, Parquet, Arrow, JSON lines, .inter, sequence text; also .gz), a known data set
+    (see [bold]monge data list[/bold]), or a split file.
+
+    Example: [bold]monge train sasrec ml-100k --dim 64 --epochs 30 --out runs/sasrec[/bold]
+    """
+
+
+def _command(name: str) -> click.Command:
+    from monge.data import PROTOCOLS
+    from monge.models import find_model
+    from monge.training.loop import TrainingConfig
+
+    cls = find_model(name)
+
+    @click.argument("data")
+    @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default=None, help="How the log is split. [default: leave-one-out]")
+    @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
+    @click.option("--out", type=click.Path(path_type=Path), help="Run directory. [default: runs/MODEL-DATA]")
+    @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
+    @click.option("--config", type=click.Path(path_type=Path), help="YAML file of options; the command line goes before it.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, and nothing else there.")
+    @click.option("--metrics", help="Comma-separated, e.g. ndcg@10,recall@20,mrr.")
+    @click.option("--device", default=None, help="auto, cpu, cuda or mps. [default: auto]")
+    @click.option("--report/--no-report", default=None, help="Write report.html. [default: where plotly is installed]")
+    @click.option("--track", multiple=True, metavar="NAME", help="Log epochs to tensorboard or mlflow too; repeatable.")
+    def run(**values: Any) -> None:
+        _train(name, values)
+
+    for option in reversed(DATA_OPTIONS.values()):
+        run = option(run)
+    command = click.command(cls=click.RichCommand, name=name, help=_help(cls, name))(run)
+    from_configs = config_options(cls.Config, f"{cls.__name__} options") + config_options(TrainingConfig, "Training options")
+    command.params.extend(from_configs)
+    return command
+
+
+def _help(cls: type, name: str) -> str:
+    first = (sys.modules[cls.__module__].__doc__ or cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+    return f"{first}\n\nExample: [bold]monge train {name} ml-100k --out runs/{name.replace(':', '-')}[/bold]".replace("\n\n\n", "\n\n")
+
+
+def _train(model: str, values: dict[str, Any]) -> None:
+    from monge.api import open_log
+    from monge.api import train as train_model
+    from monge.cli.show import Bars, print_json, stdout
+    from monge.errors import ConfigError
+    from monge.models import find_model
+    from monge.options import option_names
+    from monge.reporting import run_summary
+    from monge.training.loop import TrainingConfig
+
+    data = values.pop("data")
+    given = {name: value for name, value in values.items() if value not in (None, (), False) or name not in (*DATA_OPTIONS, *RUN_OPTIONS)}
+    given = {name: value for name, value in given.items() if value is not None}
+    options = _from_file(given.pop("config", None)) | given
+    read_options = taken(options, DATA_OPTIONS)
+    protocol_options = options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option")
+    metrics = options.pop("metrics", None)
+    out = Path(options.pop("out", None) or Path("runs") / f"{model.replace(':', '-')}-{Path(data).name.split('.')[0]}")
+    as_json = options.pop("as_json", False)
+    run_options = {name: options.pop(name) for name in ("resume", "device", "protocol", "track") if name in options}
+    report = options.pop("report", None)
+    if report is None:
+        report = _has_plotly()
+    known = [*option_names(find_model(model).Config), *option_names(TrainingConfig)]
+    if unknown := [name for name in options if name not in known]:
+        raise ConfigError(f"unknown option in the file: {', '.join(unknown)}")
+    watch = Bars()
+    source: Any = data
+    if not run_options.get("resume") and not data.endswith(".safetensors"):
+        source = open_log(data, echo=watch.message, **read_options)
+    elif read_options:
+        raise ConfigError(f"--{next(iter(read_options)).replace('_', '-')} says how a log is read, but this run has its split already")
+    run = train_model(
+        model,
+        source,
+        protocol_options=protocol_options,
+        out=out,
+        report=report,
+        name=data,
+        command="monge " + shlex.join(sys.argv[1:]),
+        watch=watch,
+        **({"metrics": [metric.strip() for metric in metrics.split(",")]} if metrics else {}),
+        **run_options,
+        **options,
+    )
+    if as_json:
+        print_json({key: run.result.get(key) for key in ("run", "model", "data", "validation", "test")})
+        return
+    stdout.print(run_summary(run.info, run.result))
+    if report:
+        stdout.print(f"report: {out / 'report.html'}", style="dim")
+
+
+def _has_plotly() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("plotly") is not None and find_spec("jinja2") is not None
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    """Options of a YAML file.
+
+    Raises:
+        ConfigError: missing, unreadable, or not a mapping of names to values.
+    """
+    import yaml
+
+    from monge.errors import ConfigError
+
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not a YAML file of options ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ConfigError(f"{path}: a file of options holds lines `name: value`")
+    return {name.replace("-", "_"): value for name, value in content.items()}
