@@ -69,7 +69,9 @@ def run(name: str, model: str, options: dict[str, Any]) -> dict[str, Any]:
     path = RESULTS / f"{name}.json"
     if path.exists():
         return json.loads(path.read_text())
-    flags = " ".join(f"--{key.replace('_', '-')} {value}" if value is not True else f"--{key.replace('_', '-')}" for key, value in options.items())
+    flags = " ".join(
+        f"--{key.replace('_', '-')} {value}" if value is not True else f"--{key.replace('_', '-')}" for key, value in options.items()
+    )
     out = RUNS / name
     resume = (out / "checkpoint.safetensors").exists()
     print(f"== {name}: monge train {model} amazon-beauty {flags}", flush=True)

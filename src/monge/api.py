@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from monge.data import PROTOCOLS, Interactions, Queries, Ragged, Split, Vocabulary, describe, load
-from monge.data import filters
+from monge.data import PROTOCOLS, Interactions, Queries, Ragged, Split, Vocabulary, describe, filters, load
 from monge.data.files import write_atomically
 from monge.data.interactions import ObjectArray
 from monge.errors import ConfigError, DataError, QueryError, RunError, UnknownNameError, nearest
@@ -31,6 +31,8 @@ from monge.training.loop import Callbacks, Progress, TrainingConfig, fit, make_f
 from monge.training.run import RunDirectory, disk_errors, known_histories
 from monge.training.watch import Watch, tracked
 
+NOTHING = Ragged.from_lists([[]])
+"""The truth of one live query."""
 WATCHED = ("ndcg@10", "recall@10", "mrr")
 """Validation metrics of every epoch, beside the one that selects."""
 
@@ -83,7 +85,7 @@ class Run:
         else:
             known = self._item_numbers(history or ())
         left_out = np.concatenate([self._item_numbers(exclude), known if not include_seen else known[:0]])
-        query = Queries(n_items=len(self.items), user=np.array([number]), history=Ragged.from_lists([known]), truth=Ragged.from_lists([[]]))
+        query = Queries(n_items=len(self.items), user=np.array([number]), history=Ragged.from_lists([known.tolist()]), truth=NOTHING)
         assert isinstance(self.model, nn.Module)
         self.model.eval()
         with torch.inference_mode():
@@ -108,7 +110,7 @@ class Run:
                 vectors = torch.nn.functional.normalize(self.model.item_vectors()[0], dim=-1)
                 scores = (vectors[number] @ vectors.T)[None].clone()
             else:
-                one = Queries(n_items=len(self.items), user=np.array([-1]), history=Ragged.from_lists([[number]]), truth=Ragged.from_lists([[]]))
+                one = Queries(n_items=len(self.items), user=np.array([-1]), history=Ragged.from_lists([[number]]), truth=NOTHING)
                 scores = self.model.scores(one.batch()).float().clone()
             scores[0, number] = -torch.inf
             best = top_items(scores, np.array([0]), k, TieOrder(len(self.items), 0, scores.device))[0].tolist()
@@ -364,7 +366,8 @@ def train(
     learn_from = split.train
     if split.fold_in is not None and not cls.answers_unknown_users:
         learn_from = _joined(split.train, split.fold_in)
-        info["protocol"]["notes"] = [*info["protocol"]["notes"], f"{model} knows its training users only: it also trained on the fold-in histories"]
+        note = f"{model} knows its training users only: it also trained on the fold-in histories"
+        info["protocol"]["notes"] = [*info["protocol"]["notes"], note]
     if directory is not None and not resume:
         directory.create(info, split, histories)
 
@@ -382,20 +385,19 @@ def train(
         raise ConfigError(f"{model} has neither solve() nor batches() and loss(); see monge.models.contract")
 
     watch.message("evaluating")
-    start = time.perf_counter()
     validation = evaluate(
         recommender, split.validation, metrics, seed=training.seed, progress=watch.evaluating("validation", len(split.validation))
     )
     between = time.perf_counter()
     test = evaluate(recommender, split.test, metrics, seed=training.seed, progress=watch.evaluating("test", len(split.test)))
-    seconds = {"training": progress.seconds, "validation": between - start, "test": time.perf_counter() - between}
+    seconds = {"training": progress.seconds, "evaluation": time.perf_counter() - between}
     result: dict[str, Any] = {
         "run": None if directory is None else str(directory.path),
         "model": model,
         "data": name,
         "best_epoch": progress.best_epoch or None,
         "epochs": progress.epoch,
-        "seconds": {**seconds, "evaluation": seconds["test"]},
+        "seconds": seconds,
         "validation": validation.to_dict(),
         "test": test.to_dict(),
         "groups": standard_groups(test, split.test, split.train),
@@ -406,8 +408,7 @@ def train(
         directory.write_json("result.json", result)
         info = {**info, "format": 1, "state": "finished"}
         directory.write_info(info)
-        with _ignore_missing():
-            directory.checkpoint.unlink()
+        directory.checkpoint.unlink(missing_ok=True)
         if report:
             from monge.reporting import write_report
 
@@ -415,9 +416,7 @@ def train(
     return replace(run, info=info)
 
 
-def _data(
-    data: Any, protocol: str, options: Mapping[str, Any] | None, watch: Watch
-) -> tuple[Interactions | None, Split, str]:
+def _data(data: Any, protocol: str, options: Mapping[str, Any] | None, watch: Watch) -> tuple[Interactions | None, Split, str]:
     """The log (where there is one), its split, and what to call it."""
     if isinstance(data, Split):
         return None, data, "split"
@@ -444,14 +443,13 @@ def _train(
     """Fit with validation, checkpoints and Ctrl-C; leaves the best epoch's weights in the model."""
     assert isinstance(model, nn.Module)
     fabric = make_fabric(training.precision, device)
-    progress, optimizer_state = Progress(), None
+    progress = Progress()
+    optimizer_state: Callable[[torch.optim.Optimizer], Any] | None = None
     if resume and directory is not None and directory.checkpoint.exists():
         progress, state = load_checkpoint(directory.checkpoint, model)
         directory.write_records(progress.records)
         watch.message(f"going on after epoch {progress.epoch}")
-
-        def optimizer_state(optimizer: torch.optim.Optimizer) -> None:
-            restore_optimizer(optimizer, state)
+        optimizer_state = partial(restore_optimizer, state=state)
 
     watched = tuple(dict.fromkeys((training.select, *WATCHED)))
     best: dict[str, torch.Tensor] = {}
@@ -528,14 +526,6 @@ def _interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def _ignore_missing() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        pass
-
-
 def _same_options(info: Mapping[str, Any], model: str, config: Mapping[str, Any], training: Mapping[str, Any]) -> None:
     """A run goes on with the options it began with; only the length of training may change."""
     if info["model"]["name"] != model:
@@ -577,7 +567,7 @@ def _examples(run: Run, test: Queries, n: int = 3, k: int = 10) -> list[dict[str
             best = [item for item in top[row].tolist() if item >= 0]
             rows.append(
                 {
-                    "user": str(run.users.decode([queries.user[number]])[0]),
+                    "user": str(run.users.decode(queries.user[[number]])[0]),
                     "history": [shown(item) for item in queries.history[number][-10:].tolist()],
                     "recommendations": [
                         {**shown(item), "score": float(scores[row, item]), "rank": rank} for rank, item in enumerate(best, start=1)

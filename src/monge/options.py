@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import textwrap
 from collections.abc import Mapping
 from functools import cache
@@ -70,7 +71,7 @@ def _field_texts(cls: type) -> dict[str, str]:
         return {}
     texts: dict[str, str] = {}
     statements = getattr(body, "body", [])
-    for field, text in zip(statements, statements[1:], strict=False):
+    for field, text in itertools.pairwise(statements):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
             value = getattr(text.value, "value", None)
             if isinstance(value, str):

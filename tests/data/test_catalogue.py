@@ -103,7 +103,7 @@ def test_missing_folders_and_files_say_to_set_the_variable(tmp_path: Path, monke
     with pytest.raises(DataError, match="set MONGE_DATA to the folder"):
         load("gowalla")
     monkeypatch.setenv("MONGE_DATA", str(tmp_path))
-    with pytest.raises(DataError, match="there is no folder .*gowalla; set MONGE_DATA"):
+    with pytest.raises(DataError, match=r"there is no folder .*gowalla; set MONGE_DATA"):
         load("gowalla")
     (tmp_path / "gowalla").mkdir()
     with pytest.raises(DataError, match=r"gowalla: the file .*train\.txt\.gz is missing"):

@@ -103,7 +103,7 @@ def test_filters_are_on_record_in_order() -> None:
 
 def test_wrong_requests_say_what_to_do() -> None:
     bare = Interactions.from_columns([1], [1])
-    with pytest.raises(DataError, match="no ratings to filter by.*--weight-column"):
+    with pytest.raises(DataError, match=r"no ratings to filter by.*--weight-column"):
         at_least(bare, 4)
     with pytest.raises(DataError, match=r"no row has a rating of 6 or more \(the highest is 5\)"):
         at_least(log_of([(1, 1, 0, 5)]), 6)

@@ -374,7 +374,7 @@ def test_a_bad_file_gets_one_sentence(name: str, tmp_path: Path) -> None:
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"log\.csv: no such file$"):
         read(tmp_path / "log.csv")
-    with pytest.raises(DataError, match="this is a folder; name one file in it$"):
+    with pytest.raises(DataError, match=r"this is a folder; name one file in it$"):
         read(tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
         read("a\0b")
@@ -394,7 +394,7 @@ def test_wrong_options(tmp_path: Path) -> None:
         read(path, item_column="user_id")
     with pytest.raises(DataError, match="no format 'xml'; there are: csv, "):
         read(path, format="xml")
-    with pytest.raises(DataError, match="no column 'fold'.*--split-column"):
+    with pytest.raises(DataError, match=r"no column 'fold'.*--split-column"):
         read(path, split_column="fold")
 
 
@@ -492,19 +492,29 @@ def test_random_json_lines_raise_nothing_but_our_errors(rows: list[dict[str, obj
     nothing_but_our_errors(put(tmp_path, "log.jsonl", "\n".join(map(json.dumps, rows))))
 
 
-@pytest.mark.parametrize(("name", "marker"), [("log.parquet", b"\x0a"), ("stream.arrow", b"\x00")])
-def test_damage_that_would_abort_the_process_is_a_data_error(name: str, marker: bytes, tmp_path: Path) -> None:
-    """Polars asks for petabytes where a length is damaged: found by changing single bytes until the process died."""
-    content = FILES[name]
-    # the run length of the first page's validity (a varint that then swallows what follows), or the length of a buffer of text
-    places = [place for place in range(len(content)) if content[place : place + 1] == marker]
-    code = "import io, sys, polars\ntry: getattr(polars, sys.argv[1])(io.BytesIO(sys.stdin.buffer.read()))\nexcept BaseException: pass"
-    del places, code
-    nothing_but_our_errors(put(tmp_path, name, content))
+def test_damage_that_aborts_the_reader_is_a_data_error(tmp_path: Path) -> None:
+    """A negative count of values makes Polars ask for 2 EiB and abort: uncatchable, so it must happen in another process."""
+    page_header = b"\x15\n\x15\x10\x15\x06"  # 5 values, plain encoding, RLE levels
+    if page_header not in FILES["log.parquet"]:
+        pytest.skip("this Polars writes other page headers")
+    damaged = FILES["log.parquet"].replace(page_header, b"\x15m" + page_header[2:], 1)
+    with pytest.raises(DataError, match=r"log\.parquet: damaged, or not a Parquet file \(reading it breaks the reader\)$"):
+        read(put(tmp_path, "log.parquet", damaged))
+
+
+def test_a_trial_that_cannot_run_does_not_stop_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path, "log.parquet", FILES["log.parquet"])
+    monkeypatch.setattr("monge.data._formats._TRIAL", "import a_module_that_is_not_there")
+    check(read(path))
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    check(read(path))
+    damaged = put(tmp_path, "damaged.parquet", FILES["log.parquet"][:-20])
+    with pytest.raises(DataError, match=r"damaged\.parquet: damaged, or not a Parquet file"):
+        read(damaged)
 
 
 @given(place=st.integers(0, 5000), byte=st.integers(0, 255), name=st.sampled_from(["log.parquet", "log.arrow", "stream.arrow"]))
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_changed_byte_raises_nothing_but_our_errors(place: int, byte: int, name: str, tmp_path: Path) -> None:
     damaged = bytearray(FILES[name])
     damaged[place % len(damaged)] = byte
@@ -520,7 +530,8 @@ def test_item_tables_of_every_kind_give_titles(tmp_path: Path) -> None:
         "movies.dat": "3::Café (1995)::Drama|Comedy\n5::Amélie::Comedy\n9::Unused::None\n".encode("latin-1"),
         "movies.csv": 'movieId,title,genres\n3,Café (1995),Drama|Comedy\n5,"Amélie",Comedy\n9,Unused,None\n',
         "ml.item": "item_id:token\ttitle:token_seq\tgenres:token_seq\n3\tCafé (1995)\tDrama|Comedy\n5\tAmélie\tComedy\n9\tUnused\tNone\n",
-        "items.jsonl": '{"item": 3, "title": "Café (1995)", "genres": "Drama|Comedy"}\n{"item": 5, "title": "Amélie", "genres": "Comedy"}\n',
+        "items.jsonl": '{"item": 3, "title": "Café (1995)", "genres": "Drama|Comedy"}\n'
+        '{"item": 5, "title": "Amélie", "genres": "Comedy"}\n',
     }
     for name, content in files.items():
         with_titles = attach_items(log, read_items(put(tmp_path, name, content)))

@@ -76,7 +76,7 @@ def test_a_newer_format_says_upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("monge.data.split.FORMAT", 2)
     leave_one_out(log_of_three()).save(tmp_path / "s")
     monkeypatch.setattr("monge.data.split.FORMAT", 1)
-    with pytest.raises(DataError, match="split format 2 is newer.*upgrade Monge"):
+    with pytest.raises(DataError, match=r"split format 2 is newer.*upgrade Monge"):
         Split.load(tmp_path / "s")
 
 

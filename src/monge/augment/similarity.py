@@ -45,8 +45,8 @@ def _scaled(score: Tensor, low: float, high: float) -> Tensor:
 def nearest_by_itemcf(train: Interactions, *, inverse_user_frequency: bool = True, device: torch.device | str = "cpu") -> NearestItems:
     """ItemCF(-IUF) from the training sequences' inputs: every user's items but the last.
 
-        c_ij = sum over users u of both of 1 / ln(1 + |I_u|)   (1 without inverse user frequency)
-        s_ij = c_ij / sqrt(|U_i| |U_j|),  j != i
+    c_ij = sum over users u of both of 1 / ln(1 + |I_u|)   (1 without inverse user frequency)
+    s_ij = c_ij / sqrt(|U_i| |U_j|),  j != i
     """
     lengths = train.sequences.lengths
     is_input = train.position_in_sequence < lengths[train.user] - 1

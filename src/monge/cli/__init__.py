@@ -12,9 +12,10 @@ def main() -> None:
     from monge.cli.app import app
     from monge.errors import MongeError
 
-    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
     try:
-        sys.exit(app.main(args=[argument for argument in sys.argv[1:] if argument != "--debug"], prog_name="monge", standalone_mode=False) or 0)
+        sys.exit(app.main(args=arguments, prog_name="monge", standalone_mode=False) or 0)
     except MongeError as error:
         if debug:
             raise

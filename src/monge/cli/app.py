@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import rich_click as click
 
@@ -14,7 +14,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 class Lazy(click.RichGroup):
     """A group whose commands live in modules that are imported when one of them is called; its help needs none of them."""
 
-    TABLE = {
+    TABLE: ClassVar = {
         "train": ("monge.cli.train:train", "Train a model on a log; keeps a run directory with the test result and a report."),
         "evaluate": ("monge.cli.ask:evaluate", "Measure a run again, by any metrics, also one value a query."),
         "recommend": ("monge.cli.ask:recommend", "The best items for a user, or for a history of items."),
@@ -37,7 +37,7 @@ class Lazy(click.RichGroup):
             raise UnknownNameError(f"no command {cmd_name!r}{nearest(cmd_name, self.TABLE)}")
         where, text = self.TABLE[cmd_name]
         if ctx.params.get("help_page"):
-            return click.RichCommand(cmd_name, help=text)
+            return click.RichCommand(name=cmd_name, help=text)
         import importlib
 
         module, _, attribute = where.partition(":")

@@ -62,7 +62,8 @@ def split(source: str, protocol: str, protocol_option: tuple[str, ...], out: Pat
     made = make_split(log, protocol, key_values(protocol_option, "--protocol-option"))
     with disk_errors(out):
         made.save(out)
-    stdout.print(f"{out}: {len(made.train):,} training interactions, {len(made.validation):,} validation and {len(made.test):,} test queries")
+    counts = f"{len(made.train):,} training interactions, {len(made.validation):,} validation and {len(made.test):,} test queries"
+    stdout.print(f"{out}: {counts}")
     for note in made.notes:
         stdout.print(f"note: {note}", markup=False)
 

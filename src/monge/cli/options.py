@@ -38,7 +38,9 @@ DATA_OPTIONS = {
     "item_column": click.option("--item-column", metavar="NAME", help="Column of items."),
     "time_column": click.option("--time-column", metavar="NAME", help="Column of times; 'none' leaves times out."),
     "weight_column": click.option("--weight-column", metavar="NAME", help="Column of ratings or counts; 'none' leaves it out."),
-    "format": click.option("--format", "format", metavar="NAME", help="csv, tsv, inter, parquet, jsonl, sequences, ...; else found from the file."),
+    "format": click.option(
+        "--format", "format", metavar="NAME", help="csv, tsv, inter, parquet, sequences, ...; else found from the file."
+    ),
     "rating_at_least": click.option("--rating-at-least", type=float, metavar="R", help="Keep interactions rated at least R."),
     "keep": click.option("--keep", type=click.Choice(["first", "last", "all"]), help="Of repeated (user, item) pairs keep these."),
     "k_core": click.option("--k-core", type=int, metavar="K", help="Keep users and items with at least K interactions, repeatedly."),

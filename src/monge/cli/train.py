@@ -12,6 +12,7 @@ import rich_click as click
 from monge.cli.options import DATA_OPTIONS, config_options, key_values, taken
 
 RUN_OPTIONS = ("protocol", "protocol_option", "out", "resume", "config", "as_json", "metrics", "device", "report", "track")
+"""Options of the command that are no hyper-parameters."""
 
 
 class Models(click.RichGroup):
@@ -78,22 +79,27 @@ def _train(model: str, values: dict[str, Any]) -> None:
     from monge.api import train as train_model
     from monge.cli.show import Bars, print_json, stdout
     from monge.errors import ConfigError
+    from monge.evaluation import DEFAULT_METRICS
     from monge.models import find_model
     from monge.options import option_names
     from monge.reporting import run_summary
     from monge.training.loop import TrainingConfig
 
     data = values.pop("data")
-    given = {name: value for name, value in values.items() if value not in (None, (), False) or name not in (*DATA_OPTIONS, *RUN_OPTIONS)}
-    given = {name: value for name, value in given.items() if value is not None}
-    options = _from_file(given.pop("config", None)) | given
+    not_given = (None, (), False)  # a flag of the run that is off was not given; of a model it may be --no-something
+    given: dict[str, Any] = {
+        name: value
+        for name, value in values.items()
+        if value is not None and (name not in RUN_OPTIONS or name == "report" or value not in not_given)
+    }
+    options: dict[str, Any] = _from_file(given.pop("config", None)) | given
     read_options = taken(options, DATA_OPTIONS)
     protocol_options = options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option")
     metrics = options.pop("metrics", None)
     out = Path(options.pop("out", None) or Path("runs") / f"{model.replace(':', '-')}-{Path(data).name.split('.')[0]}")
     as_json = options.pop("as_json", False)
-    run_options = {name: options.pop(name) for name in ("resume", "device", "protocol", "track") if name in options}
-    report = options.pop("report", None)
+    run_options: dict[str, Any] = {name: options.pop(name) for name in ("resume", "device", "protocol", "track") if name in options}
+    report = options.pop("report", None)  # --no-report arrives as False and must stay
     if report is None:
         report = _has_plotly()
     known = [*option_names(find_model(model).Config), *option_names(TrainingConfig)]
@@ -114,7 +120,7 @@ def _train(model: str, values: dict[str, Any]) -> None:
         name=data,
         command="monge " + shlex.join(sys.argv[1:]),
         watch=watch,
-        **({"metrics": [metric.strip() for metric in metrics.split(",")]} if metrics else {}),
+        metrics=[metric.strip() for metric in metrics.split(",")] if metrics else DEFAULT_METRICS,
         **run_options,
         **options,
     )

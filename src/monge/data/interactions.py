@@ -63,7 +63,7 @@ class Vocabulary:
             return -1
         return self._number.get(key, -1)
 
-    def encode(self, ids: Sequence[int] | Sequence[str] | npt.NDArray[np.int64] | ObjectArray) -> IntArray:
+    def encode(self, ids: Sequence[int | str] | Sequence[int] | Sequence[str] | npt.NDArray[np.int64] | ObjectArray) -> IntArray:
         """Numbers of ids, -1 where one is unknown."""
         return np.fromiter((self.number(identifier) for identifier in ids), dtype=np.int64, count=len(ids))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,10 @@ class Evaluation:
 
     def by_group(self, name: str, labels: Sequence[str], order: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Metrics for each label of the queries, with counts."""
-        labels = np.asarray(labels, dtype=object)
+        labels_of = np.asarray(labels, dtype=object)
         rows: list[dict[str, Any]] = []
-        for label in order if order is not None else sorted(set(labels.tolist())):
-            chosen = labels == label
+        for label in order if order is not None else sorted(set(labels)):
+            chosen = np.asarray(labels_of == label)
             if chosen.any():
                 metrics = {metric: _estimate(values[chosen]).to_dict() for metric, values in self.values.items()}
                 rows.append({"group": name, "label": label, "n_queries": int(chosen.sum()), "metrics": metrics})
@@ -114,7 +115,7 @@ def labels_between(values: np.ndarray[Any, Any], bounds: Sequence[int]) -> tuple
     >>> labels_between(np.array([2, 5, 99]), (3, 7))[0].tolist()
     ['<=3', '4-7', '>=8']
     """
-    names = [f"<={bounds[0]}"] + [f"{a + 1}-{b}" for a, b in zip(bounds[:-1], bounds[1:], strict=True)] + [f">={bounds[-1] + 1}"]
+    names = [f"<={bounds[0]}"] + [f"{a + 1}-{b}" for a, b in pairwise(bounds)] + [f">={bounds[-1] + 1}"]
     return np.array(names, dtype=object)[np.searchsorted(np.asarray(bounds), values, side="left")], names
 
 

@@ -45,7 +45,7 @@ def _recall(ranks: Ints, n_truth: Ints, k: int) -> Floats:
 
 
 def _recall_min(ranks: Ints, n_truth: Ints, k: int) -> Floats:
-    return (ranks <= k).sum(1) / np.minimum(n_truth, k)
+    return np.asarray((ranks <= k).sum(1) / np.minimum(n_truth, k))
 
 
 def _hit(ranks: Ints, n_truth: Ints, k: int) -> Floats:
@@ -64,7 +64,7 @@ def _ndcg(ranks: Ints, n_truth: Ints, k: int) -> Floats:
 
 def _mrr(ranks: Ints, n_truth: Ints, k: int | None) -> Floats:
     first = ranks.min(1)
-    return np.where(first <= k, 1 / first, 0.0) if k is not None else 1 / first
+    return np.where(first <= (np.inf if k is None else k), 1 / first, 0.0)
 
 
 def _map(ranks: Ints, n_truth: Ints, k: int) -> Floats:

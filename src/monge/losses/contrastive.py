@@ -50,9 +50,7 @@ def wasserstein_discrepancy(
     return two_view_cross_entropy((-distances if similarity == "neg_w2" else 1 / (1 + distances)) / temperature)
 
 
-def info_nce_two_views(
-    a: Tensor, b: Tensor, *, similarity: Literal["cosine", "dot"] = "cosine", temperature: float = 1.0
-) -> Tensor:
+def info_nce_two_views(a: Tensor, b: Tensor, *, similarity: Literal["cosine", "dot"] = "cosine", temperature: float = 1.0) -> Tensor:
     """InfoNCE between two views: (B, V), (B, V) -> () nats.
 
     Source: MStein, Eq. 6 with cosine similarity; "dot" without normalisation is CoSeRec's own code (arXiv:2108.06479).

@@ -104,5 +104,3 @@ class _FullCrossEntropy(torch.autograd.Function):
         grad_queries, grad_items, grad_bias = ctx.saved_tensors
         scale = grad_outputs[0] / ctx.n
         return grad_queries * scale, grad_items * scale, grad_bias * scale, None, None
-
-

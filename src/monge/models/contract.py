@@ -22,8 +22,13 @@ from monge.errors import ConfigError, QueryError
 class Batches(Protocol):
     """The batches of one epoch: seeded by (seed, epoch), so that a resumed run sees the same."""
 
-    def __len__(self) -> int: ...
-    def __call__(self, epoch: int) -> Iterator[Any]: ...
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        ...
+
+    def __call__(self, epoch: int) -> Iterator[Any]:
+        """The batches of an epoch, 0 for the first."""
+        ...
 
 
 @runtime_checkable

@@ -120,5 +120,3 @@ class StochasticEncoder(nn.Module):
         raw = self.items.weight[:-1] if items is None else self.items(items)
         mean, logits = raw.chunk(2, -1)
         return gaussian_vectors(mean, logits)
-
-

@@ -33,7 +33,13 @@ def causal_mask(real_BT: Tensor) -> Tensor:
 
 
 def wasserstein_attention(
-    query_z: Tensor, key_z: Tensor, value_mean: Tensor | None, value_variance: Tensor, *, mask: Tensor, dropout: Callable[[Tensor], Tensor] | None = None
+    query_z: Tensor,
+    key_z: Tensor,
+    value_mean: Tensor | None,
+    value_variance: Tensor,
+    *,
+    mask: Tensor,
+    dropout: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor | None, Tensor]:
     """Attend with -W2 / sqrt(D).
 
@@ -49,9 +55,9 @@ def wasserstein_attention(
     """
     scale = 1 / math.sqrt(query_z.shape[-1] // 2)
     key_bias = -scale * key_z.square().sum(-1).unsqueeze(-2)
-    logits_BHTT = torch.baddbmm(
-        key_bias.flatten(0, 1), query_z.flatten(0, 1), key_z.flatten(0, 1).transpose(-1, -2), alpha=2 * scale
-    ).view(*query_z.shape[:3], key_z.shape[2])
+    logits_BHTT = torch.baddbmm(key_bias.flatten(0, 1), query_z.flatten(0, 1), key_z.flatten(0, 1).transpose(-1, -2), alpha=2 * scale).view(
+        *query_z.shape[:3], key_z.shape[2]
+    )
     weights_BHTT = logits_BHTT.masked_fill(~mask, -torch.inf).softmax(-1)
     if dropout is not None:
         weights_BHTT = dropout(weights_BHTT)

@@ -35,6 +35,7 @@ class PairBatches:
         return -(-len(self.users) // self.batch_size)
 
     def __call__(self, epoch: int) -> Iterator[PairBatch]:
+        """The batches of an epoch."""
         generator = generator_for(self.seed, epoch, self.device)
         order = torch.randperm(len(self.users), generator=generator, device=self.device)
         users, positives = self.users[order], self.items[order]

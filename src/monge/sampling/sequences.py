@@ -57,7 +57,7 @@ class NextItemBatches:
         lengths = torch.from_numpy(train.sequences.lengths)
         self.users = (lengths >= 2).nonzero().squeeze(1)
         if not len(self.users):
-            raise DataError("no user has two training items, so there is no next item to learn from; use more data or a collaborative model")
+            raise DataError("no user has two training items, so there is no next item to learn; use more data or a collaborative model")
         self.n_items, self.batch_size, self.max_length, self.seed = train.n_items, batch_size, max_length, seed
         self.n_negatives, self.shared_negatives, self.bucketed, self.device = n_negatives, shared_negatives, bucketed, device
         self.lengths = lengths[self.users] - 1  # on the host: batch shapes need no wait for the device
@@ -69,6 +69,7 @@ class NextItemBatches:
         return -(-len(self.users) // self.batch_size)
 
     def __call__(self, epoch: int) -> Iterator[NextItemBatch]:
+        """The batches of an epoch."""
         host = generator_for(self.seed, epoch, purpose="order")
         order = torch.randperm(len(self.users), generator=host)
         if self.bucketed:

@@ -180,7 +180,7 @@ def fit(
         losses["total"] = sum(losses.values())
         if not math.isfinite(losses["total"]):
             raise DivergedError(
-                f"the loss is {losses['total']} in epoch {progress.epoch + 1}: training diverged; try a smaller --learning-rate, or --clip 1"
+                f"the loss is {losses['total']} in epoch {progress.epoch + 1}: it diverged; try a smaller --learning-rate, or --clip 1"
             )
         progress.epoch += 1
         seconds = time.perf_counter() - start

@@ -73,8 +73,9 @@ class RunDirectory:
             split.save(self.path / "split.safetensors")
             self._write_ids("users", split.train.users, {})
             self._write_ids("items", split.train.items, split.train.item_columns)
-            frame = pl.DataFrame({"user": np.arange(len(histories)), "items": [row.tolist() for row in map(histories.__getitem__, range(len(histories)))]})
-            self._write_parquet("histories", frame.with_columns(pl.col("items").cast(pl.List(pl.Int64))))
+            rows = [histories[user].tolist() for user in range(len(histories))]
+            self._write_parquet("histories", pl.DataFrame({"items": pl.Series(rows, dtype=pl.List(pl.Int64))}))
+            write_atomically(self.path / "metrics.jsonl", "")
         self.write_info({"format": FORMAT, "state": "training", **info})
 
     def write_info(self, info: Mapping[str, Any]) -> None:
@@ -171,7 +172,11 @@ class RunDirectory:
         """
         users, items = self._read_parquet("users"), self._read_parquet("items")
         columns = {name.removeprefix("column:"): items[name].to_numpy() for name in items.columns if name.startswith("column:")}
-        return _vocabulary(users["id"]), _vocabulary(items["id"]), {name: np.asarray(column, dtype=object) for name, column in columns.items()}
+        return (
+            _vocabulary(users["id"]),
+            _vocabulary(items["id"]),
+            {name: np.asarray(column, dtype=object) for name, column in columns.items()},
+        )
 
     def histories(self) -> Ragged:
         """What is known of each user, by number.

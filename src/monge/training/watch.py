@@ -41,21 +41,27 @@ class _Also(Watch):
         self.other = other
 
     def message(self, text: str) -> None:
+        """Pass it on."""
         self.other.message(text)
 
     def start(self, n_batches: int, training: TrainingConfig, progress: Progress) -> None:
+        """Pass it on."""
         self.other.start(n_batches, training, progress)
 
     def batch(self, n_done: int) -> None:
+        """Pass it on."""
         self.other.batch(n_done)
 
     def epoch(self, progress: Progress) -> None:
+        """Log the epoch."""
         self.other.epoch(progress)
 
     def stop(self) -> None:
+        """Close the log."""
         self.other.stop()
 
     def evaluating(self, what: str, n_queries: int) -> Callable[[int], Any] | None:
+        """Pass it on."""
         return self.other.evaluating(what, n_queries)
 
 
@@ -74,6 +80,7 @@ class TensorBoard(_Also):
         _needed("tensorboard", "tensorboard")
 
     def epoch(self, progress: Progress) -> None:
+        """Log the epoch."""
         if self.writer is None:
             self.writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(str(self.out))
         for name, value in _scalars(progress).items():
@@ -81,6 +88,7 @@ class TensorBoard(_Also):
         super().epoch(progress)
 
     def stop(self) -> None:
+        """Close the log."""
         if self.writer is not None:
             self.writer.close()
         super().stop()
@@ -94,6 +102,7 @@ class MLflow(_Also):
         self.mlflow, self.out, self.started = _needed("mlflow", "mlflow-skinny"), out, False
 
     def epoch(self, progress: Progress) -> None:
+        """Log the epoch."""
         if not self.started:
             import os
 
@@ -107,6 +116,7 @@ class MLflow(_Also):
         super().epoch(progress)
 
     def stop(self) -> None:
+        """Close the log."""
         if self.started:
             self.mlflow.end_run()
         super().stop()

@@ -93,7 +93,8 @@ class STOSA(nn.Module):
 
     def item_vectors(self) -> tuple[Tensor, Tensor | None]:
         """(n_items, 2D) and the bias -|v|^2 / temperature."""
-        _, vectors, bias = self.scoring.as_inner_product(self.encoder.item_gaussians()[:0], self.scoring.vectors(self.encoder.item_gaussians()))
+        items = self.scoring.vectors(self.encoder.item_gaussians())
+        _, vectors, bias = self.scoring.as_inner_product(items[:0], items)
         return vectors, bias
 
     def scores(self, queries: QueryBatch) -> Tensor:

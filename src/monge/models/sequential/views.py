@@ -54,7 +54,7 @@ class ContrastiveConfig(NextItemConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         ratios = ("crop_ratio", "mask_ratio", "reorder_ratio", "substitute_ratio", "insert_ratio")
-        check_ranges(self, **{name: (0, 1) for name in ratios}, cl_weight=(0, INFINITY), length_threshold=(-1, INFINITY))
+        check_ranges(self, **dict.fromkeys(ratios, (0, 1)), cl_weight=(0, INFINITY), length_threshold=(-1, INFINITY))
         check_ranges(self, similarity_warmup=(0, INFINITY))
         check_positive(self, "cl_temperature")
         if self.short_set not in SHORT_SETS:
@@ -99,9 +99,7 @@ def two_view_batches(
         generator = generator_for(seed, epoch, device, purpose="augmentation")
         for batch in sampler(epoch):
             a, b = (
-                augmentation.view(
-                    batch.sequences, empty=batch.n_items, nearest=similar, generator=generator, max_length=config.max_length
-                )
+                augmentation.view(batch.sequences, empty=batch.n_items, nearest=similar, generator=generator, max_length=config.max_length)
                 for _ in range(2)
             )
             width = max(a.shape[1], b.shape[1], fixed_length)

@@ -1,0 +1,5 @@
+"""`python -m monge` is `monge`."""
+
+from monge.cli import main
+
+main()
