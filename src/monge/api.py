@@ -317,9 +317,9 @@ def train(
     training_names = set(option_names(TrainingConfig))
     model_options = {name: value for name, value in options.items() if name not in training_names}
     known = [*option_names(cls.Config), *training_names]
-    for name in model_options:
-        if name not in known:
-            raise UnknownNameError(f"model {model} has no option {name!r}{nearest(name, known)}")
+    for option in model_options:
+        if option not in known:
+            raise UnknownNameError(f"model {model} has no option {option!r}{nearest(option, known)}")
     config = build_config(cls.Config, model_options)
     training = build_config(TrainingConfig, {name: value for name, value in options.items() if name in training_names})
     for metric in (*metrics, training.select):

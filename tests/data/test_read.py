@@ -326,9 +326,13 @@ BAD = {
     "cut gzip": ("log.csv.gz", gzip.compress(b"user,item\n1,2\n" * 99)[:-9], r"log\.csv\.gz: damaged or cut-off gzip file"),
     "changed gzip": ("log.csv.gz", gzip.compress(b"user,item\n1,2\n")[:-8] + b"12345678", r"log\.csv\.gz: damaged or cut-off gzip file"),
     "no gzip": ("log.csv.gz", b"user,item\n1,2\n", r"log\.csv\.gz: not a gzip file, though its name says so$"),
-    "no parquet": ("log.parquet", b"user,item\n1,2\n", r"log\.parquet: damaged, or not a Parquet file"),
-    "cut parquet": ("log.parquet", FILES["log.parquet"][:-20], r"log\.parquet: damaged, or not a Parquet file"),
-    "cut arrow": ("log.arrow", FILES["log.arrow"][:-20], r"log\.arrow: damaged, or not an Arrow file"),
+    "no parquet": ("log.parquet", b"user,item\n1,2\n", r"log\.parquet: not a Parquet file$"),
+    "cut parquet": (
+        "log.parquet",
+        FILES["log.parquet"][:-20],
+        r"log\.parquet: Parquet file that is damaged or cut off: its end is missing$",
+    ),
+    "cut arrow": ("log.arrow", FILES["log.arrow"][:-20], r"log\.arrow: Arrow file that is damaged or cut off: its end is missing$"),
     "missing item": ("log.csv", b"user,item\n1,2\n3,\n4,\n5,\n", r"column 'item': row 2 has no id \(and 2 more rows\)$"),
     "missing user": ("log.csv", b"user,item\n1,2\n,2\n4,\n", r"column 'user': row 2 has no id$"),
     "nan item": ("log.csv", b"user,item\n1,2\n1,NaN\n2,nan\n", r"column 'item': row 2 has no id \(and 1 more row\)$"),
@@ -508,7 +512,7 @@ def test_a_trial_that_cannot_run_does_not_stop_reading(tmp_path: Path, monkeypat
     check(read(path))
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     check(read(path))
-    damaged = put(tmp_path, "damaged.parquet", FILES["log.parquet"][:-20])
+    damaged = put(tmp_path, "damaged.parquet", FILES["log.parquet"][:-20] + b"PAR1")
     with pytest.raises(DataError, match=r"damaged\.parquet: damaged, or not a Parquet file"):
         read(damaged)
 

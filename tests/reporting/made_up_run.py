@@ -31,6 +31,7 @@ def run_content() -> dict[str, Any]:
         "data": {
             "name": "amazon-beauty",
             "fingerprint": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "provenance": {"source": "amazon-beauty", "licence": "research use", "columns": {"user": "user"}},
             "describe": {
                 "n_users": 22363,
                 "n_items": 12101,
@@ -109,7 +110,8 @@ def result_content() -> dict[str, Any]:
         "model": "mstein",
         "data": "amazon-beauty",
         "best_epoch": 12,
-        "seconds": {"training": 135.0, "evaluation": 1.2},
+        "epochs": 22,
+        "seconds": {"training": 135.0, "validation": 0.9, "test": 1.2, "evaluation": 1.2},
         "validation": metrics(1.1),
         "test": metrics(1.0),
         "groups": [{"group": group, "label": label, "n_queries": n, "metrics": metrics(scale)} for group, label, n, scale in groups],

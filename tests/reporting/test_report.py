@@ -173,7 +173,14 @@ def test_data_protocol_options_environment_and_definitions_are_there(page: Page)
         "9f86d0818",
     ):
         assert expected in page.text
-    for row in (["dropout", "0.3"], ["bidirectional", "false"], ["learning_rate", "0.001"], ["min_length", "3"], ["commit", "1f2e3d4"]):
+    for row in (
+        ["dropout", "0.3"],
+        ["bidirectional", "false"],
+        ["learning_rate", "0.001"],
+        ["min_length", "3"],
+        ["licence", "research use"],
+        ["commit", "1f2e3d4"],
+    ):
         assert row in page.rows
     assert ["interactions per user", "5", "5", "6", "9", "20", "204", "8.876"] in page.rows
     for expected in ("True items in the top k / |truth|.", "ideal DCG@k", "fixed random order", "are not queried"):
@@ -244,14 +251,23 @@ def test_a_model_solved_in_closed_form_has_no_curve(tmp_path: Path) -> None:
     assert "best epoch" not in page.text
 
 
+def test_a_solved_run_without_a_metrics_file_is_whole(tmp_path: Path) -> None:
+    run = write_run(tmp_path, result={**result_content(), "best_epoch": None, "epochs": 0})
+    (run / "metrics.jsonl").unlink()
+    assert "Solved in closed form: no curve." in Page(write_report(run).read_text(encoding="utf-8")).text
+
+
 def test_a_result_with_only_means_and_no_groups_or_examples_is_still_a_report(tmp_path: Path) -> None:
     run = {"format": 1, "state": "finished", "model": {"name": "ease"}, "data": {"name": "toy"}, "protocol": {"name": "ratio"}}
-    page = page_of(tmp_path, run=run, epochs=[], result={"test": {"ndcg@10": {"mean": 0.25}, "surprise": 0.5}})
+    page = page_of(
+        tmp_path, run=run, epochs=[], result={"test": {"ndcg@10": {"mean": 0.25}, "surprise": {"mean": 0.5, "low": 0.5, "high": 0.5}}}
+    )
     assert page.charts == []
     assert ["ndcg@10", "0.2500", *3 * [MISSING]] in page.rows
     assert ["surprise", "0.5000", *3 * [MISSING]] in page.rows
     assert "without groups" in page.text
     assert "kept no examples" in page.text
+    assert "none: it was trained from Python" in page.text
     assert "Not one of Monge's own metrics" in page.text
 
 

@@ -40,8 +40,8 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def _count(lengths: Tensor, ratio: float, *, least: int) -> Tensor:
-    """floor(ratio * length), at least `least`, at most the length. (The tiny term undoes rounding such as 0.29999.)"""
-    return torch.floor(ratio * lengths + 1e-6).long().clamp(min=least).minimum(lengths)
+    """floor(ratio * length), at least `least`, at most the length. (The tiny term undoes float32 rounding such as 0.29999.)"""
+    return torch.floor((ratio + 1e-6) * lengths).long().clamp(min=least).minimum(lengths)
 
 
 def _chosen_positions(lengths: Tensor, counts: Tensor, width: int, generator: torch.Generator) -> Tensor:

@@ -231,6 +231,13 @@ def _columnar(content: bytes, format: str, name: str) -> pl.DataFrame:
 
     kind = {"parquet": "a Parquet", "arrow": "an Arrow"}[format]
     reader = "read_parquet" if format == "parquet" else "read_ipc" if content[:6] == b"ARROW1" else "read_ipc_stream"
+    start, end = {"read_parquet": (b"PAR1", b"PAR1"), "read_ipc": (b"ARROW1", b"ARROW1"), "read_ipc_stream": (b"\xff\xff\xff\xff", b"")}[
+        reader
+    ]
+    if not content.startswith(start):
+        raise DataError(f"{name}: not {kind} file")
+    if not content.endswith(end):
+        raise DataError(f"{name}: {kind.partition(' ')[2]} file that is damaged or cut off: its end is missing")
     if len(content) <= _TRIED_BYTES and (complaint := _trial(content, reader)):
         raise DataError(f"{name}: damaged, or not {kind} file ({complaint})")
     try:

@@ -41,7 +41,7 @@ DEFAULT_METRICS = (
 
 
 def _recall(ranks: Ints, n_truth: Ints, k: int) -> Floats:
-    return (ranks <= k).sum(1) / n_truth
+    return np.asarray((ranks <= k).sum(1) / n_truth)
 
 
 def _recall_min(ranks: Ints, n_truth: Ints, k: int) -> Floats:
@@ -49,11 +49,11 @@ def _recall_min(ranks: Ints, n_truth: Ints, k: int) -> Floats:
 
 
 def _hit(ranks: Ints, n_truth: Ints, k: int) -> Floats:
-    return (ranks <= k).any(1).astype(np.float64)
+    return np.asarray((ranks <= k).any(1), dtype=np.float64)
 
 
 def _precision(ranks: Ints, n_truth: Ints, k: int) -> Floats:
-    return (ranks <= k).sum(1) / k
+    return np.asarray((ranks <= k).sum(1) / k)
 
 
 def _ndcg(ranks: Ints, n_truth: Ints, k: int) -> Floats:

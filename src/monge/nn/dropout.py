@@ -26,7 +26,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.p)
-        dropped = round(self.p * 65536)
+        dropped = min(round(self.p * 65536), 65535)  # below 1, however near
         draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[: x.numel()]
         kept = torch.ge(draws.view(x.shape), dropped - 32768, out=torch.empty(x.shape, dtype=x.dtype))
         return x * kept.mul_(65536 / (65536 - dropped))

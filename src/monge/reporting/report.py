@@ -74,6 +74,7 @@ def _contents(files: RunFiles) -> dict[str, Any]:
         "facts": _facts(files),
         "description": description,
         "fingerprint": run["data"].get("fingerprint"),
+        "provenance": _options(run["data"].get("provenance") or {}),
         "protocol_options": _options(run["protocol"].get("options", {})),
         "protocol_notes": run["protocol"].get("notes", []),
         "model_options": _options(run["model"].get("config", {})),
@@ -87,7 +88,7 @@ def _contents(files: RunFiles) -> dict[str, Any]:
         "definitions": _definitions(metrics),
         "conventions": CONVENTIONS,
         "environment": _options(run.get("environment", {})),
-        "command": run.get("command", MISSING),
+        "command": run.get("command") or "none: it was trained from Python",
         "version": run.get("monge", MISSING),
     }
 

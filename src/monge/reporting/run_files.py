@@ -1,4 +1,7 @@
-"""The text files of a run directory that a report is made from: `run.json`, `metrics.jsonl`, `result.json`."""
+"""The text files of a run directory that a report is made from: `run.json`, `metrics.jsonl`, `result.json`.
+
+A model solved in closed form has no epochs (`"epochs": 0` in its result) and need not have a `metrics.jsonl`.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ def read_run_files(run_dir: Path) -> RunFiles:
     result = _read_object(run_dir / "result.json", needed=("test",))
     if not isinstance(result["test"], dict) or not result["test"]:
         raise RunError(f"{run_dir / 'result.json'}: 'test' holds no metric; run 'monge evaluate' on this run again")
-    return RunFiles(path=run_dir, run=run, epochs=_read_lines(run_dir / "metrics.jsonl"), result=result)
+    lines = run_dir / "metrics.jsonl"
+    solved = result.get("epochs") == 0 and not lines.exists()
+    return RunFiles(path=run_dir, run=run, epochs=[] if solved else _read_lines(lines), result=result)
 
 
 def _read_object(path: Path, *, needed: tuple[str, ...]) -> dict[str, Any]:

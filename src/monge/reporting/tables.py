@@ -189,7 +189,8 @@ def run_summary(run: Mapping[str, Any], result: Mapping[str, Any]) -> Renderable
         facts.append(f"{model['n_parameters']:,} parameters")
     if result.get("best_epoch") is not None:
         facts.append(f"best epoch {result['best_epoch']}")
-    facts.extend(f"{plain(name)} {duration(seconds)}" for name, seconds in result.get("seconds", {}).items())
+    seconds = result.get("seconds", {})
+    facts.extend(f"{name} {duration(seconds[name])}" for name in ("training", "evaluation") if name in seconds)
     parts = _estimates({name: result[name] for name in ("test", "validation") if result.get(name)})
     table = _table()
     table.add_column(Text("metric"), overflow="fold")

@@ -38,12 +38,15 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, value: Any) -> Estimate | None:
-        """From `{"mean", "low", "high"}` or a plain number; None where there is no number."""
+        """From `{"mean", "low", "high"}` or a plain number; None where there is no number.
+
+        Bounds that are equal say nothing of the queries (coverage has one value for all of them): no interval is shown.
+        """
         parts = value if isinstance(value, Mapping) else {"mean": value}
         mean, low, high = (_finite(parts.get(name)) for name in ("mean", "low", "high"))
         if mean is None:
             return None
-        return cls(mean) if low is None or high is None else cls(mean, low, high)
+        return cls(mean) if low is None or high is None or low == high else cls(mean, low, high)
 
     @property
     def text(self) -> str:

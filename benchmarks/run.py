@@ -1,0 +1,244 @@
+"""`make bench`: everything measured, one thing after another, peers in turns with Monge. Needs MONGE_DATA and a quiet machine.
+
+`python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, sasrec, beauty, sasrec-beauty, ranking, attention.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import monge
+from benchmarks.attention import measure_attention
+from benchmarks.exchange import write_split
+from benchmarks.matmul_rate import matmul_rate
+from benchmarks.measure import median_after_first
+from benchmarks.peers import run_peer
+from benchmarks.record import Comparison, record
+from monge.api import open_log
+
+THREADS = 2
+MIB = 2**20
+
+
+def child(**asked: Any) -> dict[str, Any]:
+    """Measure Monge in a process of its own."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(THREADS)}
+    command = [sys.executable, "-m", "benchmarks.measure", json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    say(f"{asked}: epochs {[round(s, 3) for s in found.get('epoch_seconds', [])]}, others {found.get('others_share', 0):.0%}")
+    return found
+
+
+def say(text: str) -> None:
+    """To standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def in_turns(
+    name: str, script: str, arguments: list[Any], asked: dict[str, Any], *, times: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Start Monge and a peer alternately."""
+    ours, theirs = [], []
+    for _ in range(times):
+        ours.append(child(**asked))
+        theirs.append(run_peer(name, script, arguments, threads=THREADS))
+        say(f"{name}: epochs {[round(s, 3) for s in theirs[-1]['epoch_seconds']]}, others {theirs[-1]['others_share']:.0%}")
+    return ours, theirs
+
+
+def compared(what: str, peer: str, ours: list[dict[str, Any]], theirs: list[dict[str, Any]], *, metrics: bool = True) -> list[Comparison]:
+    """Rows of the table: epoch, ranking, memory, metrics; medians over processes of medians over epochs."""
+
+    def middle(runs: list[dict[str, Any]], key: str) -> float:
+        return statistics.median(median_after_first(run[key]) for run in runs)
+
+    def most(runs: list[dict[str, Any]], key: str) -> float:
+        return statistics.median(run[key] for run in runs) / MIB
+
+    rows = [
+        Comparison(what=f"{what}: one epoch", unit="s", monge=middle(ours, "epoch_seconds"), peers={peer: middle(theirs, "epoch_seconds")}),
+        Comparison(
+            what=f"{what}: full ranking", unit="s", monge=middle(ours, "ranking_seconds"), peers={peer: middle(theirs, "ranking_seconds")}
+        ),
+        Comparison(
+            what=f"{what}: peak memory", unit="MiB", monge=most(ours, "peak_memory_bytes"), peers={peer: most(theirs, "peak_memory_bytes")}
+        ),
+    ]
+    if metrics and theirs[0].get("metrics"):
+        for metric in ("recall@10", "ndcg@10"):
+            mean = statistics.mean(run["metrics"][metric] for run in ours)
+            other = statistics.mean(run["metrics"][metric] for run in theirs)
+            rows.append(
+                Comparison(
+                    what=f"{what}: test {metric} after the last epoch", unit="", monge=mean, peers={peer: other}, smaller_is_better=False
+                )
+            )
+    return rows
+
+
+def startup() -> None:
+    """`monge --help` and `import monge`."""
+
+    def seconds(*command: str) -> float:
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run(command, capture_output=True, check=True)
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+    figures = {
+        "monge --help, s": seconds(sys.executable, "-m", "monge", "--help"),
+        "import monge, s": seconds(sys.executable, "-c", "import monge"),
+    }
+    record("startup", figures, command="python -m benchmarks.run startup", threads=THREADS)
+
+
+def bprmf(folder: Path) -> None:
+    """BPRMF beside RecBole's BPR on ml-100k."""
+    split = monge.make_split(open_log("ml-100k"), "ratio", {"test_history": "train+validation"})
+    split.save(folder / "ratio.safetensors")
+    write_split(split, folder / "ratio")
+    asked = {"model": "bprmf", "data": str(folder / "ratio.safetensors"), "epochs": 30}
+    ours, theirs = in_turns("recbole", "recbole_run.py", ["--data", folder / "ratio", "--epochs", 30, "--metrics"], asked, times=3)
+    record(
+        "bprmf-ml-100k",
+        {"comparisons": compared("BPRMF, ml-100k, batch 2048, 30 epochs", "recbole", ours, theirs), "monge": ours, "recbole": theirs},
+        command="python -m benchmarks.run bprmf",
+        threads=THREADS,
+        peer_versions={"recbole": "1.2.1"},
+        notes=[
+            "random 8:1:1 per user, both libraries on the same rows and queries; RecBole's BPR with its defaults (width 64, Adam 0.001)"
+        ],
+    )
+
+
+# RecTools' own defaults: pre-norm layers and dropout 0.2; 2 blocks, 4 heads, width 64, learning rate 0.001, batch 128.
+LIKE_RECTOOLS = {
+    "loss": "full_ce", "dim": 64, "n_layers": 2, "n_heads": 4, "dropout": 0.2, "attention_dropout": 0.2, "batch_size": 128,
+    "max_length": 50,
+}  # fmt: skip
+
+
+def sasrec(folder: Path) -> None:
+    """SASRec with the softmax over all items beside RecTools on ml-100k."""
+    split = monge.make_split(open_log("ml-100k"), "leave-one-out")
+    split.save(folder / "loo.safetensors")
+    write_split(split, folder / "loo")
+    asked = {"model": "sasrec", "data": str(folder / "loo.safetensors"), "epochs": 20, "options": LIKE_RECTOOLS}
+    ours, theirs = in_turns("rectools", "rectools_run.py", ["--data", folder / "loo", "--epochs", 20, "--metrics"], asked, times=2)
+    record(
+        "sasrec-ml-100k",
+        {
+            "comparisons": compared("SASRec, softmax over all items, ml-100k, 20 epochs", "rectools", ours, theirs),
+            "monge": ours,
+            "rectools": theirs,
+        },
+        command="python -m benchmarks.run sasrec",
+        threads=THREADS,
+        peer_versions={"rectools": "0.19.0"},
+    )
+
+
+def sasrec_beauty(folder: Path) -> None:
+    """The same on Beauty; RecTools needs minutes for its one epoch."""
+    split = monge.make_split(open_log("amazon-beauty"), "leave-one-out")
+    split.save(folder / "beauty.safetensors")
+    write_split(split, folder / "beauty")
+    asked = {"model": "sasrec", "data": str(folder / "beauty.safetensors"), "epochs": 2, "options": LIKE_RECTOOLS, "rankings": 3}
+    ours = [child(**asked)]
+    theirs = [run_peer("rectools", "rectools_run.py", ["--data", folder / "beauty", "--epochs", 1, "--rankings", 1], threads=THREADS)]
+    record(
+        "sasrec-beauty",
+        {
+            "comparisons": compared("SASRec, softmax over all items, Beauty", "rectools", ours, theirs, metrics=False),
+            "monge": ours,
+            "rectools": theirs,
+        },
+        command="python -m benchmarks.run sasrec-beauty",
+        threads=THREADS,
+        peer_versions={"rectools": "0.19.0"},
+        notes=["one epoch of RecTools, its first; Monge's second of two"],
+    )
+
+
+PUBLISHED = {
+    "stosa": ("stosa", {}),
+    "coserec": ("coserec", {}),
+    "coserec, all padding in the view": ("coserec", {"cl_padding": "full"}),
+    "mstein, cl_readout last": ("mstein", {"cl_readout": "last"}),
+    "mstein, cl_readout flatten": ("mstein", {}),
+    "mstein, flatten, all padding in the view": ("mstein", {"cl_padding": "full"}),
+}
+# Measured earlier on a machine of the same kind (2 cores, torch 2.13, 2 threads), one epoch + one ranking of 22,363 users, seconds
+# and peak memory in GB; not in the same session, so no ratio of these goes into a table.
+AUTHORS = {"mstein": (115, 13.7, 5.1), "stosa": (58, 23, 1.6), "coserec": (87, 11, 2.0)}
+
+
+def beauty() -> None:
+    """Our epochs and rankings at the published settings."""
+    figures: dict[str, Any] = {}
+    for name, (model, options) in PUBLISHED.items():
+        found = child(model=model, data="amazon-beauty", epochs=3, rankings=3, options=options)
+        figures[f"{name}: one epoch, s"] = median_after_first(found["epoch_seconds"])
+        figures[f"{name}: full ranking of 22,363 users, s"] = median_after_first(found["ranking_seconds"])
+        figures[f"{name}: peak memory, MiB"] = found["peak_memory_bytes"] / MIB
+    authors = {f"authors' {name}": dict(zip(("epoch_s", "ranking_s", "peak_gb"), row, strict=True)) for name, row in AUTHORS.items()}
+    record(
+        "beauty-epochs",
+        {**figures, "measured_earlier": authors},
+        command="python -m benchmarks.run beauty",
+        threads=THREADS,
+        notes=["published settings of MStein, STOSA and CoSeRec; measured_earlier: the authors' code on another machine of the same kind"],
+    )
+
+
+def ranking() -> None:
+    """What part of the machine's matrix-product rate full ranking reaches, and its memory over a million items."""
+    found = child(model="sasrec", data="amazon-beauty", epochs=1, rankings=5, options={"n_layers": 1})
+    seconds = median_after_first(found["ranking_seconds"])
+    rate = 2e-9 * found["n_queries"] * found["n_items"] * found["width"] / seconds
+    shape, square = matmul_rate(1024, found["width"], found["n_items"]), matmul_rate(2048, 2048, 2048)
+    large = child(model="million")
+    figures = {
+        "full ranking of 22,363 users over 12,101 items, s": seconds,
+        "its matrix product alone, GFLOP/s reached": rate,
+        "this machine, product of that shape, GFLOP/s": shape,
+        "this machine, square product, GFLOP/s": square,
+        "share of the product of that shape": rate / shape,
+        "1,000 queries over 1,000,000 items, s": large["seconds"],
+        "1,000 queries over 1,000,000 items, MiB above the item table": large["above_table_bytes"] / MIB,
+    }
+    record("ranking", figures, command="python -m benchmarks.run ranking", threads=THREADS)
+
+
+def main(parts: list[str]) -> None:
+    """Run the named parts, or all."""
+    wanted = parts or ["startup", "bprmf", "sasrec", "beauty", "ranking", "attention", "sasrec-beauty"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        actions: dict[str, Any] = {
+            "startup": startup,
+            "bprmf": lambda: bprmf(folder),
+            "sasrec": lambda: sasrec(folder),
+            "beauty": beauty,
+            "sasrec-beauty": lambda: sasrec_beauty(folder),
+            "ranking": ranking,
+            "attention": lambda: record("attention", measure_attention(), command="python -m benchmarks.run attention", threads=THREADS),
+        }
+        for part in wanted:
+            say(f"== {part}")
+            actions[part]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
