@@ -45,7 +45,7 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "sasrec-ce": ("sasrec", {"loss": "full_ce", "max_minutes": 8, **LIMITS}),
     "stosa": ("stosa", {"max_minutes": 10, **LIMITS}),
     "stosa-passthrough": ("stosa", {"mean_stream": "passthrough", "max_minutes": 8, **LIMITS}),
-    "mstein": ("mstein", {"max_minutes": 12, **LIMITS}),
+    "mstein": ("mstein", {"max_minutes": 22, **LIMITS}),
     "mstein-passthrough-inv": (
         "mstein",
         {"mean_stream": "passthrough", "cl_sim": "inv_w2", "cl_temperature": 1e-6, "max_minutes": 10, **LIMITS},

@@ -25,15 +25,13 @@ def write_made_up_file(path: Path) -> None:
         for member in range(200):
             topic = member % 3
             for article in rng.sample(range(30), 10):
-                if rng.random() < 0.9:
-                    article = 30 * topic + article
-                else:
-                    article = rng.randrange(90)
+                article = 30 * topic + article if rng.random() < 0.9 else rng.randrange(90)
                 when = start + timedelta(minutes=rng.randrange(200_000))
                 writer.writerow([f"m{member}", f"{article:03}", when.isoformat(), rng.choice([3, 4, 5])])
 
 
 def main() -> None:
+    """Write the file, then do what one would do with one's own."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reading.csv"
         write_made_up_file(path)

@@ -27,6 +27,7 @@ def made_up_log() -> monge.Interactions:
 
 
 def main() -> None:
+    """Train two models, compare them, ask the better one."""
     log = made_up_log()
     with tempfile.TemporaryDirectory() as folder:
         popular = monge.train("popular", log, out=Path(folder) / "popular")
@@ -37,8 +38,8 @@ def main() -> None:
         )  # fmt: skip
 
         for run in (popular, sasrec):
-            recall = run.result["test"]["recall@1"]
-            print(f"{run.info['model']['name']:8} recall@1 {recall['mean']:.2f} (95 % interval {recall['low']:.2f} to {recall['high']:.2f})")
+            name, recall = run.info["model"]["name"], run.result["test"]["recall@1"]
+            print(f"{name:8} recall@1 {recall['mean']:.2f} (95 % interval {recall['low']:.2f} to {recall['high']:.2f})")
         assert sasrec.result["test"]["recall@1"]["mean"] > popular.result["test"]["recall@1"]["mean"] + 0.3
 
         run = monge.load_run(Path(folder) / "sasrec")  # a run is read back from its folder, and nothing in it is executed

@@ -84,6 +84,7 @@ class FactorisedMarkov(nn.Module):
 
 
 def main() -> None:
+    """Train it on a log with a hidden rule, and see that it found the rule."""
     rng = random.Random(2)
     after = list(range(40))
     rng.shuffle(after)  # the hidden rule: item i is followed by item after[i], eight times in ten

@@ -74,7 +74,8 @@ def epochs_content(n_epochs: int = 22) -> list[dict[str, Any]]:
     """Losses that fall, and a validation every second epoch with its peak at epoch 12."""
     epochs: list[dict[str, Any]] = []
     for epoch in range(1, n_epochs + 1):
-        entry: dict[str, Any] = {"epoch": epoch, "seconds": 2.1, "loss": {"rec": 5 / epoch + 1, "cl": 0.3 + 0.2 / epoch}}
+        rec, cl = 5 / epoch + 1, 0.3 + 0.2 / epoch
+        entry: dict[str, Any] = {"epoch": epoch, "seconds": 2.1, "loss": {"rec": rec, "cl": cl, "total": rec + cl}}
         if epoch % 2 == 0:
             value = 0.1 - 0.0005 * (epoch - 12) ** 2
             entry["validation"] = {"ndcg@10": value, "recall@10": 2 * value}
@@ -91,7 +92,7 @@ def result_content() -> dict[str, Any]:
         ("4th", 5210, 1.0),
         ("most popular fifth", 11329, 1.6),
     ]
-    groups = [("history length", *row) for row in lengths] + [("item popularity", *row) for row in popularity]
+    groups = [("history length", *row) for row in lengths] + [("training interactions of the held-out item", *row) for row in popularity]
     titles = ["Kolya (1996)", ATTACK, "Heat (1995)", None, "L.A. Confidential (1997)"]
     examples = [
         {

@@ -112,22 +112,29 @@ def test_learning_curves_hold_every_epoch_and_mark_the_best_one(page: Page) -> N
     for figure in (validation, loss):
         assert [note["text"] for note in figure["layout"]["annotations"]] == ["best: epoch 12"]
         assert figure["layout"]["shapes"][0]["x0"] == 12
-    assert [trace["name"] for trace in loss["data"]] == ["sum", "rec", "cl"]
+    assert [trace["name"] for trace in loss["data"]] == ["total", "rec", "cl"]
     total, rec, cl = (trace["y"] for trace in loss["data"])
     assert len(total) == 22
     assert total == pytest.approx([a + b for a, b in zip(rec, cl, strict=True)])
-    assert ["12 (best)", "1.4167", "0.3167", "0.1000"] in page.rows
+    assert ["12 (best)", "1.4167", "0.3167", "1.7333", "0.1000"] in page.rows
 
 
 def test_a_loss_that_is_not_a_number_is_a_gap(tmp_path: Path) -> None:
     epochs = epochs_content(4)
-    epochs[2]["loss"] = {"rec": float("nan"), "cl": 1.0}
+    epochs[2]["loss"] = {"rec": float("nan"), "cl": 1.0, "total": float("nan")}
     total, rec, cl = page_of(tmp_path, epochs=epochs).chart("loss")["data"]
     assert (total["y"][2], rec["y"][2], cl["y"][2]) == (None, None, 1.0)
 
 
+def test_the_only_part_of_a_loss_is_drawn_once(tmp_path: Path) -> None:
+    epochs = [{"epoch": epoch, "seconds": 1.0, "loss": {"softmax": 3 / epoch, "total": 3 / epoch}} for epoch in (1, 2)]
+    page = page_of(tmp_path, epochs=epochs)
+    assert [(trace["name"], trace["y"]) for trace in page.chart("loss")["data"]] == [("softmax", [3.0, 1.5])]
+    assert "No epoch was validated." in page.text
+
+
 def test_groups_have_bars_with_intervals_and_counts_and_a_table(page: Page) -> None:
-    for name, title, n_groups in (("group-0", "history length", 4), ("group-1", "item popularity", 5)):
+    for name, title, n_groups in (("group-0", "history length", 4), ("group-1", "training interactions of<br>the held-out item", 5)):
         figure = page.chart(name)
         (bar,) = figure["data"]
         assert figure["layout"]["yaxis"]["title"]["text"] == title

@@ -1,9 +1,11 @@
 """The self-attentive backbone that SASRec, CL4SRec, DuoRec and CoSeRec share.
 
-    X0 = Drop(LN(E[items] + P));   Y = LN(X + Drop(W_o Attention(X)));   X' = LN(Y + Drop(W_2 GELU(W_1 Y)))
+    X0 = Drop(LN(E[items] + P))
+    post-norm:  Y = LN(X + Drop(W_o Attention(X)));   X' = LN(Y + Drop(W_2 GELU(W_1 Y)))
+    pre-norm:   Y = X + Drop(W_o Attention(LN(X)));   X' = Y + Drop(W_2 GELU(W_1 LN(Y))), and one LN behind the last layer
 
 Source: the S3-Rec variant (Zhou et al., CIKM 2020) of SASRec (Kang & McAuley, ICDM 2018): post-norm, GELU, inner width
-4D. Positions count from the left of a full window, so the newest item always has the last one.
+4D; pre-norm is the original's order. Positions count from the left of a full window, so the newest item always has the last one.
 
 Axes: B sequences, T positions, D width, H heads.
 """
@@ -11,6 +13,7 @@ Axes: B sequences, T positions, D width, H heads.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +21,8 @@ from torch import Tensor, nn
 
 from monge.nn.dropout import Dropout
 from monge.ot import causal_mask
+
+Norm = Literal["post", "pre"]
 
 
 class SelfAttention(nn.Module):
@@ -39,10 +44,11 @@ class SelfAttention(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """One post-norm layer."""
+    """One layer, normalised behind its parts (post) or before them (pre)."""
 
-    def __init__(self, dim: int, n_heads: int, dropout: float, attention_dropout: float) -> None:
+    def __init__(self, dim: int, n_heads: int, dropout: float, attention_dropout: float, norm: Norm) -> None:
         super().__init__()
+        self.pre = norm == "pre"
         self.attention = SelfAttention(dim, n_heads, attention_dropout)
         self.norm_attention = nn.LayerNorm(dim, eps=1e-12)
         self.inner, self.outer = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
@@ -51,6 +57,9 @@ class TransformerLayer(nn.Module):
 
     def forward(self, x_BTD: Tensor, mask_B1TT: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
+        if self.pre:
+            y = x_BTD + self.dropout(self.attention(self.norm_attention(x_BTD), mask_B1TT))
+            return y + self.dropout(self.outer(F.gelu(self.inner(self.norm_inner(y)))))
         y = self.norm_attention(x_BTD + self.dropout(self.attention(x_BTD, mask_B1TT)))
         return self.norm_inner(y + self.dropout(self.outer(F.gelu(self.inner(y)))))
 
@@ -58,13 +67,25 @@ class TransformerLayer(nn.Module):
 class SequenceEncoder(nn.Module):
     """Item and position embeddings under causal transformer layers."""
 
-    def __init__(self, n_items: int, *, dim: int, max_length: int, n_layers: int, n_heads: int, dropout: float, attention_dropout: float):
+    def __init__(
+        self,
+        n_items: int,
+        *,
+        dim: int,
+        max_length: int,
+        n_layers: int,
+        n_heads: int,
+        dropout: float,
+        attention_dropout: float,
+        norm: Norm = "post",
+    ) -> None:
         super().__init__()
         self.items = nn.Embedding(n_items + 1, dim, padding_idx=n_items)
         self.positions = nn.Embedding(max_length, dim)
         self.norm = nn.LayerNorm(dim, eps=1e-12)
         self.dropout = Dropout(dropout)
-        self.layers = nn.ModuleList(TransformerLayer(dim, n_heads, dropout, attention_dropout) for _ in range(n_layers))
+        self.layers = nn.ModuleList(TransformerLayer(dim, n_heads, dropout, attention_dropout, norm) for _ in range(n_layers))
+        self.last_norm = nn.LayerNorm(dim, eps=1e-12) if norm == "pre" else nn.Identity()
         initialise(self, mean=0.0, std=0.02)
 
     def forward(self, sequences_BT: Tensor) -> Tensor:
@@ -74,7 +95,7 @@ class SequenceEncoder(nn.Module):
         x = self.dropout(self.norm(x))
         for layer in self.layers:
             x = layer(x, mask_B1TT)
-        return x
+        return self.last_norm(x)
 
 
 def initialise(module: nn.Module, *, mean: float, std: float) -> None:

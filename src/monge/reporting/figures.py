@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,22 +17,22 @@ from monge.reporting.values import Estimate, plain
 
 Figure = dict[str, Any]
 
+TOTAL = "total"
+"""What the trainer calls the sum of the parts of the loss."""
 COLOURS = ("#2b7bd6", "#c76a12", "#2a8f5b", "#9a62cf", "#d1495b", "#76808c")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 def loss_figure(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> Figure | None:
-    """Each part of the training loss by epoch, and their sum where there are several; None where there is no loss."""
-    parts = list(dict.fromkeys(name for epoch in epochs for name in epoch.get("loss") or {}))
-    if not parts:
+    """Each part of the training loss by epoch, and the total where there are several; None where there is no loss."""
+    names = list(dict.fromkeys(name for epoch in epochs for name in epoch.get("loss") or {}))
+    if len(names) == 2:  # the total of a single part is that part
+        names = [name for name in names if name != TOTAL]
+    if not names:
         return None
     numbers = [epoch["epoch"] for epoch in epochs]
-    series: dict[str, list[float | None]] = {part: [_finite((epoch.get("loss") or {}).get(part)) for epoch in epochs] for part in parts}
-    if len(parts) > 1:
-        sums = zip(*series.values(), strict=True)
-        series = {
-            "sum": [None if None in values else math.fsum(value for value in values if value is not None) for values in sums]
-        } | series
+    names.sort(key=lambda name: name != TOTAL)
+    series = {name: [_finite((epoch.get("loss") or {}).get(name)) for epoch in epochs] for name in names}
     data = [_line(numbers, values, name, place) for place, (name, values) in enumerate(series.items())]
     shown = [value for values in series.values() for value in values if value is not None]
     logarithmic = bool(shown) and min(shown) > 0 and max(shown) > 50 * min(shown)
@@ -91,7 +92,7 @@ def group_figure(groups: Sequence[Mapping[str, Any]], metric: str) -> Figure | N
     }
     axes = _layout(
         xaxis={"title": {"text": f"{_safe(metric)}, test"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": _safe(groups[0]["group"]), "standoff": 12}, "type": "category", "autorange": "reversed"},
+        yaxis={"title": {"text": _lines(groups[0]["group"]), "standoff": 12}, "type": "category", "autorange": "reversed"},
     )
     return {"data": [bar], "layout": axes | {"showlegend": False, "bargap": 0.35, "height": 90 + 48 * len(bars)}}
 
@@ -138,6 +139,11 @@ def _layout(*, xaxis: dict[str, Any], yaxis: dict[str, Any]) -> dict[str, Any]:
 
 def _safe(text: Any) -> str:
     return html.escape(plain(text))
+
+
+def _lines(text: Any) -> str:
+    """In lines that fit beside the bars."""
+    return "<br>".join(_safe(line) for line in textwrap.wrap(plain(text), 24))
 
 
 def _finite(value: Any) -> float | None:

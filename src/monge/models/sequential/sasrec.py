@@ -17,12 +17,16 @@ from monge.data import Interactions, QueryBatch
 from monge.models.contract import Batches, inner_product_scores, require_history
 from monge.models.sequential.next_item import NextItemConfig, next_item_batches, next_item_loss
 from monge.nn import Scoring, SequenceEncoder
+from monge.nn.transformer import Norm
 from monge.sampling import NextItemBatch
 
 
 @dataclass(frozen=True, kw_only=True)
 class SASRecConfig(NextItemConfig):
     """SASRec's options; the defaults are the ones that MStein's paper gives its baselines."""
+
+    norm: Norm = "post"
+    """post: layer norms behind attention and feed-forward (S3-Rec variant); pre: before them (the original)."""
 
 
 class SASRec(nn.Module):
@@ -43,6 +47,7 @@ class SASRec(nn.Module):
             n_heads=config.n_heads,
             dropout=config.dropout,
             attention_dropout=config.attention_dropout,
+            norm=getattr(config, "norm", "post"),
         )
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
