@@ -70,6 +70,7 @@ def full_cross_entropy(queries: Tensor, items: Tensor, bias: Tensor | None, targ
     """
     if bias is None:
         bias = queries.new_zeros(len(items))
+    queries, items, bias = (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x for x in (queries, items, bias))
     loss: Tensor = _FullCrossEntropy.apply(queries, items, bias, targets, block)  # pyright: ignore[reportAssignmentType]
     return loss
 

@@ -14,6 +14,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from monge.ot.gaussian import at_least_float32, no_autocast
+
 Geometry = Literal["dot", "w2"]
 
 
@@ -57,8 +59,9 @@ class Scoring:
 
     def all_pairs(self, states: Tensor, items: Tensor) -> Tensor:
         """Scores of all pairs: (N, V), (M, V) -> (N, M)."""
-        queries, items, bias = self.as_inner_product(states, items)
-        scores = queries @ items.T
+        queries, items, bias = self.as_inner_product(at_least_float32(states), at_least_float32(items))
+        with no_autocast(queries):
+            scores = queries @ items.T
         if self.geometry == "w2":
             scores = scores - states.square().sum(-1, keepdim=True) / self.temperature
             scores = scores - (2 / self.temperature if bias is None else -bias)

@@ -20,6 +20,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from monge.ot.gaussian import at_least_float32, no_autocast
+
 
 def causal_mask(real_BT: Tensor) -> Tensor:
     """(B, T) which positions hold an item -> (B, 1, T, T), True where query i (row) may look at key j.
@@ -53,11 +55,13 @@ def wasserstein_attention(
     Returns:
         mean (B, H, T, D) or None, variance (B, H, T, D).
     """
+    query_z, key_z = at_least_float32(query_z), at_least_float32(key_z)
     scale = 1 / math.sqrt(query_z.shape[-1] // 2)
     key_bias = -scale * key_z.square().sum(-1).unsqueeze(-2)
-    logits_BHTT = torch.baddbmm(key_bias.flatten(0, 1), query_z.flatten(0, 1), key_z.flatten(0, 1).transpose(-1, -2), alpha=2 * scale).view(
-        *query_z.shape[:3], key_z.shape[2]
-    )
+    with no_autocast(query_z):
+        logits_BHTT = torch.baddbmm(
+            key_bias.flatten(0, 1), query_z.flatten(0, 1), key_z.flatten(0, 1).transpose(-1, -2), alpha=2 * scale
+        ).view(*query_z.shape[:3], key_z.shape[2])
     weights_BHTT = logits_BHTT.masked_fill(~mask, -torch.inf).softmax(-1)
     if dropout is not None:
         weights_BHTT = dropout(weights_BHTT)

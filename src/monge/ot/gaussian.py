@@ -17,6 +17,16 @@ import torch
 from torch import Tensor
 
 
+def no_autocast(x: Tensor) -> torch.autocast:
+    """A context in which mixed precision leaves matrix products alone: distances are differences of large numbers."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision widened; float32 and float64 as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def root_elu1(x: Tensor) -> Tensor:
     """sqrt(ELU(x) + 1), the standard deviation of a variance parametrised as ELU(x) + 1.
 
@@ -57,7 +67,8 @@ def w2_all_pairs(z_a: Tensor, z_b: Tensor) -> Tensor:
         raise ValueError("all-pairs distances cancel in half precision; convert to float32 first")
     norm_a = z_a.square().sum(-1, keepdim=True)
     norm_b = z_b.square().sum(-1).unsqueeze(-2)
-    return (norm_a + norm_b - 2 * z_a @ z_b.transpose(-1, -2)).clamp(min=0)
+    with no_autocast(z_a):
+        return (norm_a + norm_b - 2 * z_a @ z_b.transpose(-1, -2)).clamp(min=0)
 
 
 def w2_within(z: Tensor) -> Tensor:
@@ -65,7 +76,8 @@ def w2_within(z: Tensor) -> Tensor:
 
     d loss / d z_i = 2 sum_j S_ij (z_i - z_j) with S = G + G^T and G the incoming gradient: one matrix product, not two.
     """
-    distances: Tensor = _Within.apply(z)  # pyright: ignore[reportAssignmentType]
+    with no_autocast(z):
+        distances: Tensor = _Within.apply(at_least_float32(z))  # pyright: ignore[reportAssignmentType]
     return distances
 
 

@@ -163,8 +163,9 @@ def fit(
         totals: dict[str, Tensor] = {}
         n_done = 0
         for batch in batches(progress.epoch):
-            parts: dict[str, Tensor] = wrapped.loss(batch)
-            loss = torch.stack(list(parts.values())).sum()
+            with fabric.autocast():
+                parts: dict[str, Tensor] = wrapped.loss(batch)
+                loss = torch.stack(list(parts.values())).sum()
             optimizer.zero_grad()
             fabric.backward(loss)
             if config.clip:
