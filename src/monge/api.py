@@ -6,7 +6,7 @@ import io
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -23,7 +23,7 @@ from monge.data.interactions import ObjectArray
 from monge.errors import ConfigError, DataError, QueryError, RunError, UnknownNameError, nearest
 from monge.evaluation import DEFAULT_METRICS, Evaluation, compare_paired, evaluate, parse_metric, standard_groups, top_items
 from monge.evaluation.ranking import TieOrder, score_blocks
-from monge.models import InnerProduct, Recommender, Solvable, Trainable, find_model
+from monge.models import MODELS, InnerProduct, Recommender, Solvable, Trainable, find_model
 from monge.options import build_config, option_names
 from monge.training.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
 from monge.training.environment import environment, package_version
@@ -96,7 +96,12 @@ class Run:
         titles = self.item_columns.get("title")
         rows: list[dict[str, Any]] = []
         for rank, item in enumerate((item for item in best if item >= 0), start=1):
-            row = {"user_id": user, "item_id": self.items.decode([item]).tolist()[0], "score": float(scores[0, item]), "rank": rank}
+            row = {
+                "user_id": None if number < 0 else self.users.ids.tolist()[number],
+                "item_id": self.items.decode([item]).tolist()[0],
+                "score": float(scores[0, item]),
+                "rank": rank,
+            }
             rows.append(row if titles is None else {**row, "title": titles[item]})
         return rows
 
@@ -161,11 +166,15 @@ class Run:
         return numbers
 
 
-def load_run(path: str | Path) -> Run:
-    """Open a run directory. Nothing in it is executed.
+def load_run(path: str | Path, *, trusted: Collection[str] = ()) -> Run:
+    """Open a run directory. Nothing in it is executed, and no module that it names is imported unless you say so.
+
+    Args:
+        path: the run directory.
+        trusted: outside models ('package.module:Class') that may be imported if the run is of one of them.
 
     Raises:
-        RunError: missing, damaged, newer than this Monge, or without weights yet.
+        RunError: missing, damaged, newer than this Monge, without weights yet, or of an outside model that is not trusted.
     """
     directory = RunDirectory(path)
     info = directory.info()
@@ -174,7 +183,13 @@ def load_run(path: str | Path) -> Run:
     users, items, columns = directory.vocabulary()
     histories = directory.histories()
     try:
-        cls = find_model(info["model"]["name"])
+        name = info["model"]["name"]
+        if name not in MODELS and name not in trusted:
+            raise RunError(
+                f"{path} is of the outside model {name!r}, and opening it would import that module; "
+                f"if you trust it: --trust {name} (in Python: load_run(..., trusted=[{name!r}]))"
+            )
+        cls = find_model(name)
         config = build_config(cls.Config, info["model"]["config"])
     except KeyError as error:
         raise RunError(f"{path}: run.json is damaged (no {error})") from error
@@ -188,7 +203,9 @@ def load_run(path: str | Path) -> Run:
     return Run(directory, model, users, items, columns, histories, info, result)
 
 
-def compare_runs(paths: Sequence[str | Path], metrics: Sequence[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def compare_runs(
+    paths: Sequence[str | Path], metrics: Sequence[str], *, trusted: Collection[str] = ()
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Evaluate runs on their common test queries, and test each against the first.
 
     Returns:
@@ -201,7 +218,7 @@ def compare_runs(paths: Sequence[str | Path], metrics: Sequence[str]) -> tuple[d
     tests: list[dict[str, Any]] = []
     first: tuple[str, Queries, Evaluation] | None = None
     for path in map(str, paths):
-        run = load_run(path)
+        run = load_run(path, trusted=trusted)
         assert run.directory is not None
         queries = run.directory.split().test
         found = run.evaluate(metrics)
@@ -264,10 +281,50 @@ def make_split(log: Interactions, protocol: str, options: Mapping[str, Any] | No
     """
     if protocol not in PROTOCOLS:
         raise UnknownNameError(f"no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}")
+    options = dict(options or {})
+    only_known = bool(options.pop("known_users_only", False))
     try:
-        return PROTOCOLS[protocol](log, **dict(options or {}))
+        split = PROTOCOLS[protocol](log, **options)
     except TypeError as error:
         raise UnknownNameError(f"protocol {protocol}: {error}") from error
+    return _known_users_only(split) if only_known else split
+
+
+def _known_users_only(split: Split) -> Split:
+    """The split without queries of users who have no training interaction (or fold-in history), counted in its notes."""
+    known = split.train.sequences.lengths > 0
+    if split.fold_in is not None:
+        known = known | (split.fold_in.sequences.lengths > 0)
+    parts: dict[str, Queries] = {}
+    notes = list(split.notes)
+    for name, queries in (("validation", split.validation), ("test", split.test)):
+        rows = np.flatnonzero(known[queries.user] & (queries.history.lengths > 0))
+        if not len(rows):
+            raise DataError(f"known_users_only leaves no {name} query: none of its users has a training interaction")
+        notes.append(f"{name}: {len(queries) - len(rows)} queries of users without training interactions left out (known_users_only)")
+        parts[name] = queries.take(rows)
+    return replace(split, **parts, options={**split.options, "known_users_only": True}, notes=notes)
+
+
+def _check_answerable(model: str, cls: type[Recommender], split: Split, learn_from: Interactions) -> None:
+    """Refuse before training what would be an error after it.
+
+    Raises:
+        DataError: some queries are such that the model cannot answer them.
+    """
+    trained = learn_from.sequences.lengths > 0
+    for name, queries in (("validation", split.validation), ("test", split.test)):
+        if not cls.answers_unknown_users:
+            n, why = int((~trained[queries.user]).sum()), "their users have no training interaction"
+        elif getattr(cls, "needs_history", False):
+            n, why = int((queries.history.lengths == 0).sum()), "their histories are empty"
+        else:
+            continue
+        if n:
+            raise DataError(
+                f"{model} cannot answer {n} of {len(queries)} {name} queries: {why}; leave them out, and have it noted, "
+                "with --protocol-option known_users_only=true"
+            )
 
 
 def train(
@@ -336,7 +393,7 @@ def train(
         info = directory.info()
         if info["state"] == "finished":
             watch.message(f"{directory.path} is finished already")
-            return load_run(directory.path)
+            return load_run(directory.path, trusted=[model])
         _same_options(info, model, asdict(config), asdict(training))
         split = directory.split()
         histories = directory.histories()
@@ -368,6 +425,7 @@ def train(
         learn_from = _joined(split.train, split.fold_in)
         note = f"{model} knows its training users only: it also trained on the fold-in histories"
         info["protocol"]["notes"] = [*info["protocol"]["notes"], note]
+    _check_answerable(model, cls, split, learn_from)
     if directory is not None and not resume:
         directory.create(info, split, histories)
 

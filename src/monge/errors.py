@@ -47,6 +47,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("sasrek", ["sasrec", "stosa"])
     "; did you mean 'sasrec'?"
     """
-    known = sorted(known)
+    known = {key.lower(): key for key in sorted(known)}
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
+    return f"; did you mean {known[close[0]]!r}?" if close else f"; there are: {', '.join(known.values())}"

@@ -12,7 +12,10 @@ from monge.nn.scoring import Geometry
 
 EVERY_SCORING = pytest.mark.parametrize(
     "scoring",
-    [Scoring(geometry, temperature, normalise) for geometry, temperature, normalise in itertools.product(("dot", "w2"), (1.0, 0.2), (False, True))],
+    [
+        Scoring(geometry, temperature, normalise)
+        for geometry, temperature, normalise in itertools.product(("dot", "w2"), (1.0, 0.2), (False, True))
+    ],
     ids=str,
 )
 

@@ -40,14 +40,10 @@ def test_causal_mask_allows_earlier_real_positions_and_itself(real: list[list[bo
         assert mask[b, 0, i, j].item() == ((j <= i and real[b][j]) or i == j)
 
 
-@given(
-    B=st.integers(1, 3), H=st.integers(1, 2), T=st.integers(1, 5), D=st.integers(1, 3), drop=st.booleans(), seed=st.integers(0, 999)
-)
+@given(B=st.integers(1, 3), H=st.integers(1, 2), T=st.integers(1, 5), D=st.integers(1, 3), drop=st.booleans(), seed=st.integers(0, 999))
 @settings(deadline=None, max_examples=25)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
-def test_attention_is_its_definition(
-    B: int, H: int, T: int, D: int, drop: bool, seed: int, dtype: torch.dtype, tolerance: float
-) -> None:
+def test_attention_is_its_definition(B: int, H: int, T: int, D: int, drop: bool, seed: int, dtype: torch.dtype, tolerance: float) -> None:
     query, key, value = streams(seed, B, H, T, D)
     mask = causal_mask(left_padded(seed, B, T))
     kept = 1.5 * (torch.rand(B, H, T, T, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) < 0.6)
@@ -98,7 +94,9 @@ def test_far_away_keys_do_not_overflow() -> None:
     query, key, value = streams(6, 1, 1, 3, 2)
     far = z_of(key)
     far[0, 0, 0] += 1e4  # W2 of 1e8
-    mean, variance = wasserstein_attention(z_of(query).float(), far.float(), value[0].float(), value[1].float(), mask=causal_mask(torch.ones(1, 3) > 0))
+    mean, variance = wasserstein_attention(
+        z_of(query).float(), far.float(), value[0].float(), value[1].float(), mask=causal_mask(torch.ones(1, 3) > 0)
+    )
     assert mean is not None
     assert mean.isfinite().all()
     assert variance.isfinite().all()

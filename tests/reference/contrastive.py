@@ -24,9 +24,7 @@ def info_nce(a: Rows, b: Rows, *, cosine: bool, temperature: float) -> float:
     def length(row: list[float]) -> float:
         return math.sqrt(sum(x * x for x in row)) if cosine else 1.0
 
-    return two_views(
-        [[sum(x * y for x, y in zip(r, s, strict=True)) / length(r) / length(s) / temperature for s in rows] for r in rows]
-    )
+    return two_views([[sum(x * y for x, y in zip(r, s, strict=True)) / length(r) / length(s) / temperature for s in rows] for r in rows])
 
 
 def mstein(a: tuple[Rows, Rows], b: tuple[Rows, Rows], *, inverse: bool, temperature: float) -> float:

@@ -18,9 +18,7 @@ def w2(mean_a: Row, variance_a: Row, mean_b: Row, variance_b: Row) -> float:
 
 def w2_all_pairs(means_a: Rows, variances_a: Rows, means_b: Rows, variances_b: Rows) -> Rows:
     """Every a against every b."""
-    return [
-        [w2(m, s, n, t) for n, t in zip(means_b, variances_b, strict=True)] for m, s in zip(means_a, variances_a, strict=True)
-    ]
+    return [[w2(m, s, n, t) for n, t in zip(means_b, variances_b, strict=True)] for m, s in zip(means_a, variances_a, strict=True)]
 
 
 def variance_of(x: float) -> float:

@@ -70,7 +70,8 @@ def nearest_by_itemcf(train: Interactions, *, inverse_user_frequency: bool = Tru
     neighbour = np.full(train.n_items, -1, dtype=np.int64)
     score = np.full(train.n_items, -np.inf, dtype=np.float32)
     neighbour[has], score[has] = common.indices[first], common.data[first]
-    scaled = _scaled(torch.from_numpy(score), float(common.data.min(initial=0)), float(common.data.max(initial=0)))
+    low, high = (float(common.data.min()), float(common.data.max())) if common.nnz else (0.0, 0.0)
+    scaled = _scaled(torch.from_numpy(score), low, high)
     return NearestItems(torch.from_numpy(neighbour).to(device), scaled.to(device))
 
 

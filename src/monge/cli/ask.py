@@ -9,14 +9,17 @@ import rich_click as click
 RUN = click.argument("run", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, and nothing else there.")
 
+TRUST = click.option("--trust", multiple=True, metavar="MODULE:CLASS", help="An outside model that may be imported to open the run.")
+
 
 @click.command(cls=click.RichCommand)
 @RUN
 @click.option("--metrics", help="Comma-separated, e.g. ndcg@10,recall@20,mrr.")
 @click.option("--part", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--per-query", type=click.Path(path_type=Path), metavar="FILE", help="Also write one row a query to this Parquet file.")
+@TRUST
 @JSON
-def evaluate(run: Path, metrics: str | None, part: str, per_query: Path | None, as_json: bool) -> None:
+def evaluate(run: Path, metrics: str | None, part: str, per_query: Path | None, trust: tuple[str, ...], as_json: bool) -> None:
     """Measure RUN again on the split that it was trained with.
 
     Example: [bold]monge evaluate runs/sasrec --metrics ndcg@10,recall@20,coverage@10[/bold]
@@ -26,7 +29,7 @@ def evaluate(run: Path, metrics: str | None, part: str, per_query: Path | None, 
     from monge.evaluation import DEFAULT_METRICS
     from monge.reporting import metrics_table
 
-    loaded = load_run(run)
+    loaded = load_run(run, trusted=trust)
     names = [name.strip() for name in metrics.split(",")] if metrics else list(DEFAULT_METRICS)
     found = loaded.evaluate(names, part=part, watch=Bars())
     if per_query is not None:
@@ -45,8 +48,11 @@ def evaluate(run: Path, metrics: str | None, part: str, per_query: Path | None, 
 @click.option("--k", default=10, show_default=True, help="How many items.")
 @click.option("--exclude", metavar="A,B,C", default="", help="Items to leave out.")
 @click.option("--include-seen", is_flag=True, help="Also recommend what is in the history.")
+@TRUST
 @JSON
-def recommend(run: Path, user: str | None, history: str | None, k: int, exclude: str, include_seen: bool, as_json: bool) -> None:
+def recommend(
+    run: Path, user: str | None, history: str | None, k: int, exclude: str, include_seen: bool, trust: tuple[str, ...], as_json: bool
+) -> None:
     """The best items for a user of the log, or for a history.
 
     Example: [bold]monge recommend runs/sasrec --user 196 --k 10[/bold]
@@ -55,7 +61,7 @@ def recommend(run: Path, user: str | None, history: str | None, k: int, exclude:
     from monge.cli.show import print_json, stdout
     from monge.reporting import recommendations_table
 
-    loaded = load_run(run)
+    loaded = load_run(run, trusted=trust)
     items = None if history is None else _ids(history)
     rows = loaded.recommend(user, history=items, k=k, exclude=_ids(exclude), include_seen=include_seen)
     if as_json:
@@ -69,8 +75,9 @@ def recommend(run: Path, user: str | None, history: str | None, k: int, exclude:
 @RUN
 @click.option("--item", required=True, help="An item of the log.")
 @click.option("--k", default=10, show_default=True, help="How many items.")
+@TRUST
 @JSON
-def similar(run: Path, item: str, k: int, as_json: bool) -> None:
+def similar(run: Path, item: str, k: int, trust: tuple[str, ...], as_json: bool) -> None:
     """The items most like one item.
 
     Example: [bold]monge similar runs/sasrec --item 50[/bold]
@@ -79,7 +86,7 @@ def similar(run: Path, item: str, k: int, as_json: bool) -> None:
     from monge.cli.show import print_json, stdout
     from monge.reporting import recommendations_table
 
-    rows = load_run(run).similar(item, k=k)
+    rows = load_run(run, trusted=trust).similar(item, k=k)
     if as_json:
         print_json(rows)
         return
@@ -89,8 +96,9 @@ def similar(run: Path, item: str, k: int, as_json: bool) -> None:
 @click.command(cls=click.RichCommand)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--metrics", default="recall@10,ndcg@10,mrr", show_default=True, help="Comma-separated.")
+@TRUST
 @JSON
-def compare(runs: tuple[Path, ...], metrics: str, as_json: bool) -> None:
+def compare(runs: tuple[Path, ...], metrics: str, trust: tuple[str, ...], as_json: bool) -> None:
     """RUNS side by side; each is tested against the first, query by query.
 
     Example: [bold]monge compare runs/mstein runs/sasrec --metrics ndcg@10,mrr[/bold]
@@ -99,7 +107,7 @@ def compare(runs: tuple[Path, ...], metrics: str, as_json: bool) -> None:
     from monge.cli.show import print_json, stdout
     from monge.reporting import metrics_table
 
-    results, tests = compare_runs(runs, [name.strip() for name in metrics.split(",")])
+    results, tests = compare_runs(runs, [name.strip() for name in metrics.split(",")], trusted=trust)
     if as_json:
         print_json({"results": results, "against_first": tests})
         return

@@ -14,14 +14,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from monge.nn.dropout import Dropout
 from monge.nn.transformer import initialise
 from monge.ot import causal_mask, gaussian_vectors, wasserstein_attention
 
 MeanStream = Literal["attended", "passthrough"]
+PIECE = 16_384
+"""Positions whose activations are kept at once in training: about 0.3 GB at width 64."""
 
 
 class FeedForward(nn.Module):
@@ -35,7 +39,7 @@ class FeedForward(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        return self.norm(y + self.dropout(self.outer(F.elu(self.inner(y)))))
+        return self.norm(y + self.dropout(self.outer(F.elu(self.inner(y), inplace=True))))
 
 
 class StochasticLayer(nn.Module):
@@ -112,7 +116,16 @@ class StochasticEncoder(nn.Module):
         return mean, logits
 
     def states(self, sequences_BT: Tensor) -> Tensor:
-        """(B, T) -> (B, T, 2D) states as [mean, standard deviation]."""
+        """(B, T) -> (B, T, 2D) states as [mean, standard deviation].
+
+        A large batch is encoded in pieces whose activations are computed again for the gradient: they would fill gigabytes.
+        """
+        if not (self.training and torch.is_grad_enabled()) or sequences_BT.numel() <= PIECE:
+            return self._states(sequences_BT)
+        pieces = sequences_BT.split(max(1, PIECE // sequences_BT.shape[1]))
+        return torch.cat([checkpoint(self._states, piece, use_reentrant=False) for piece in pieces])
+
+    def _states(self, sequences_BT: Tensor) -> Tensor:
         return gaussian_vectors(*self(sequences_BT))
 
     def item_gaussians(self, items: Tensor | None = None) -> Tensor:

@@ -39,7 +39,23 @@ def root_elu1(x: Tensor) -> Tensor:
     Returns:
         Same shape, > 0 as long as exp(x / 2) does not underflow.
     """
-    return torch.where(x >= 0, torch.sqrt(1 + x.clamp(min=0)), torch.exp(0.5 * x.clamp(max=0)))
+    root: Tensor = _RootElu1.apply(x)  # pyright: ignore[reportAssignmentType]
+    return root
+
+
+class _RootElu1(torch.autograd.Function):
+    """Keeps only its result for the gradient: 1 / (2 root) where x >= 0 (root >= 1), root / 2 below."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        root = torch.where(x >= 0, (1 + x.clamp(min=0)).sqrt_(), (0.5 * x.clamp(max=0)).exp_())
+        ctx.save_for_backward(root)
+        return root
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        (root,) = ctx.saved_tensors
+        return grad_outputs[0] * 0.5 * torch.where(root >= 1, root.reciprocal(), root)
 
 
 def gaussian_vectors(mean: Tensor, variance_logits: Tensor) -> Tensor:

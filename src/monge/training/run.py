@@ -2,11 +2,11 @@
 
 | file                     | what                                                                              |
 |--------------------------|-----------------------------------------------------------------------------------|
-| run.json                 | format, state, model, options, data, protocol, environment, checksums             |
+| run.json                 | format, state, model, options, data, protocol, environment                        |
 | split.safetensors        | the split that was trained on and tested                                          |
 | users, items .parquet    | ids by number; items with their titles and other columns                          |
 | histories.parquet        | all that is known of each user, for recommendations                               |
-| weights.safetensors      | the model of the best epoch                                                       |
+| weights.safetensors      | the model of the best epoch; weights.sha256 holds its checksum                    |
 | checkpoint.safetensors   | the last epoch with the optimizer's state (until the run is finished)             |
 | metrics.jsonl            | one line an epoch                                                                 |
 | result.json, report.html | test metrics with intervals, groups, examples                                     |

@@ -35,6 +35,7 @@ class CoSeRec(nn.Module):
 
     Config: ClassVar = CoSeRecConfig
     answers_unknown_users: ClassVar = True
+    needs_history: ClassVar = True
 
     def __init__(self, config: CoSeRecConfig, *, n_users: int, n_items: int) -> None:
         super().__init__()

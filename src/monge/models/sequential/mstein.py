@@ -68,6 +68,7 @@ class MStein(nn.Module):
 
     Config: ClassVar = MSteinConfig
     answers_unknown_users: ClassVar = True
+    needs_history: ClassVar = True
 
     def __init__(self, config: MSteinConfig, *, n_users: int, n_items: int) -> None:
         super().__init__()

@@ -34,6 +34,7 @@ class SASRec(nn.Module):
 
     Config: ClassVar = SASRecConfig
     answers_unknown_users: ClassVar = True
+    needs_history: ClassVar = True
 
     def __init__(self, config: SASRecConfig, *, n_users: int, n_items: int) -> None:
         super().__init__()

@@ -54,6 +54,7 @@ class STOSA(nn.Module):
 
     Config: ClassVar = STOSAConfig
     answers_unknown_users: ClassVar = True
+    needs_history: ClassVar = True
 
     def __init__(self, config: STOSAConfig, *, n_users: int, n_items: int) -> None:
         super().__init__()

@@ -1,0 +1,210 @@
+"""One suite that every model passes: the built-in ones and somebody else's, named by its import path."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import monge
+from monge.data import Queries, Ragged, leave_one_out
+from monge.errors import QueryError, UnknownNameError
+from monge.evaluation import rank_truth
+from monge.models import MODELS, InnerProduct, find_model
+from tests.conftest import cycle_sequences, log_of, queries_of
+
+OUTSIDE = "tests.models.outside:Transitions"
+SEQUENCE: dict[str, Any] = {"dim": 8, "max_length": 6, "batch_size": 16, "n_heads": 2}
+SMALL: dict[str, dict[str, Any]] = {
+    "popular": {},
+    "itemknn": {"k": 5},
+    "bprmf": {"dim": 8, "batch_size": 32, "item_bias": True},
+    "last-popular": {},
+    "sasrec": SEQUENCE,
+    "stosa": SEQUENCE,
+    "coserec": {**SEQUENCE, "similarity_warmup": 1},
+    "mstein": {**SEQUENCE, "similarity_warmup": 1},
+    OUTSIDE: {},
+}
+LEARNT = ["bprmf", "sasrec", "stosa", "coserec", "mstein", OUTSIDE]
+NEEDS_HISTORY = ["sasrec", "stosa", "coserec", "mstein", OUTSIDE]
+ANSWERS_ANYBODY = ["popular", "last-popular", "itemknn"]
+N_ITEMS = 10
+
+
+def train(name: str, out: Path | None = None, *, seed: int = 0, epochs: int = 2, **options: Any) -> monge.Run:
+    if name in LEARNT:
+        options |= {"epochs": epochs}
+    return monge.train(name, log_of(cycle_sequences(n_items=N_ITEMS)), out=out, seed=seed, device="cpu", **(SMALL[name] | options))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, monge.Run]:
+    """One short training of each model, kept on disk; made when first asked for."""
+
+    class Cache(dict[str, monge.Run]):
+        def __missing__(self, name: str) -> monge.Run:
+            self[name] = train(name, tmp_path_factory.mktemp("run") / "it")
+            return self[name]
+
+    return Cache()
+
+
+def queries() -> Queries:
+    """Histories of one item, of fewer than the window, and of more; users of the training."""
+    sequences = [[3], [0, 1], [9, 0, 1], [2, 3, 4, 5, 6, 7, 8], [5, 4, 3, 2, 1, 0, 9, 8], [7, 8, 9]]
+    return queries_of(sequences, [[]] * len(sequences), n_items=N_ITEMS)
+
+
+def scores(model: Any, asked: Queries) -> torch.Tensor:
+    model.eval()
+    with torch.inference_mode():
+        return model.scores(asked.batch())
+
+
+def module(run: monge.Run) -> nn.Module:
+    assert isinstance(run.model, nn.Module)
+    return run.model
+
+
+def test_the_suite_knows_every_model() -> None:
+    assert set(SMALL) == {*MODELS, OUTSIDE}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_saved_and_loaded_gives_equal_scores(name: str, runs: dict[str, monge.Run]) -> None:
+    run = runs[name]
+    assert run.path is not None
+    loaded = monge.load_run(run.path)
+    assert loaded.model is not run.model
+    assert torch.equal(scores(run.model, queries()), scores(loaded.model, queries()))
+    assert {key: value.tolist() for key, value in module(run).state_dict().items()} == {
+        key: value.tolist() for key, value in module(loaded).state_dict().items()
+    }
+    fresh = type(run.model)(module(run).config, n_users=50, n_items=N_ITEMS)  # pyright: ignore[reportCallIssue]
+    assert any(
+        not torch.equal(mine, other) for mine, other in zip(module(run).state_dict().values(), fresh.state_dict().values(), strict=True)
+    )
+    assert loaded.evaluate(["ndcg@10", "coverage@3"]).to_dict() == run.evaluate(["ndcg@10", "coverage@3"]).to_dict()
+    assert loaded.evaluate(["mrr"]).to_dict()["mrr"] == run.result["test"]["mrr"]
+    assert loaded.recommend("u3", k=4) == run.recommend("u3", k=4)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_scores_are_one_finite_row_a_query(name: str, runs: dict[str, monge.Run]) -> None:
+    found = scores(runs[name].model, queries())
+    assert found.shape == (len(queries()), N_ITEMS)
+    assert found.isfinite().all()
+    assert found.is_floating_point()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_batched_equals_one_by_one(name: str, runs: dict[str, monge.Run]) -> None:
+    asked = queries()
+    together = scores(runs[name].model, asked)
+    alone = torch.cat([scores(runs[name].model, asked.take(np.array([row]))) for row in range(len(asked))])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    turned = np.arange(len(asked))[::-1].copy()
+    torch.testing.assert_close(scores(runs[name].model, asked.take(turned)), together[torch.from_numpy(turned)], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_vectors_reproduce_the_scores_up_to_a_constant_a_row(name: str, runs: dict[str, monge.Run]) -> None:
+    model = runs[name].model
+    if not isinstance(model, InnerProduct):
+        assert name in {"popular", "last-popular", "itemknn", OUTSIDE}
+        return
+    with torch.inference_mode():
+        query_vectors, (item_vectors, bias) = model.query_vectors(queries().batch()), model.item_vectors()
+    assert query_vectors.shape[1] == item_vectors.shape[1]
+    assert item_vectors.shape[0] == N_ITEMS
+    by_hand = query_vectors.double() @ item_vectors.double().T + (0 if bias is None else bias.double())
+    difference = scores(model, queries()).double() - by_hand
+    torch.testing.assert_close(difference, difference[:, :1].expand_as(difference), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_ranking_by_vectors_and_by_scores_agree(name: str, runs: dict[str, monge.Run]) -> None:
+    asked = leave_one_out(log_of(cycle_sequences(n_items=N_ITEMS))).test
+    model = runs[name].model
+    fast = rank_truth(model, asked, seed=5).ranks
+
+    class ScoresOnly:
+        Config, answers_unknown_users = model.Config, model.answers_unknown_users
+        scores = staticmethod(model.scores)
+
+    module(runs[name]).eval()
+    assert fast.tolist() == rank_truth(ScoresOnly(), asked, seed=5, block=7).ranks.tolist()  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_same_seed_same_weights_and_another_seed_others(name: str, runs: dict[str, monge.Run]) -> None:
+    first, again, other = (module(run).state_dict() for run in (runs[name], train(name), train(name, seed=1)))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    if name in LEARNT:
+        assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", NEEDS_HISTORY)
+def test_an_empty_history_is_a_query_error(name: str, runs: dict[str, monge.Run]) -> None:
+    asked = queries_of([[1], []], [[], []], n_items=N_ITEMS)
+    with pytest.raises(QueryError, match="history"):
+        scores(runs[name].model, asked)
+    with pytest.raises(QueryError, match="history"):
+        runs[name].recommend(history=[])
+
+
+@pytest.mark.parametrize("name", [*NEEDS_HISTORY, *ANSWERS_ANYBODY])
+def test_an_unknown_user_with_a_history_gets_an_answer(name: str, runs: dict[str, monge.Run]) -> None:
+    model = runs[name].model
+    assert model.answers_unknown_users
+    unknown = replace(queries(), user=np.full(len(queries()), -1))
+    assert torch.equal(scores(model, unknown), scores(model, queries()))
+    rows = runs[name].recommend(history=["i3", "i4"], k=3)
+    assert [row["rank"] for row in rows] == [1, 2, 3]
+    assert not {"i3", "i4"} & {row["item_id"] for row in rows}
+
+
+@pytest.mark.parametrize("name", ANSWERS_ANYBODY)
+def test_counting_models_answer_an_empty_history(name: str, runs: dict[str, monge.Run]) -> None:
+    asked = Queries(n_items=N_ITEMS, user=np.array([-1]), history=Ragged.from_lists([[]]), truth=Ragged.from_lists([[]]))
+    assert scores(runs[name].model, asked).isfinite().all()
+    assert len(runs[name].recommend(history=[], k=N_ITEMS)) == N_ITEMS
+
+
+def test_a_model_of_users_refuses_unknown_ones(runs: dict[str, monge.Run]) -> None:
+    assert not runs["bprmf"].model.answers_unknown_users
+    asked = queries_of([[1], [1]], [[], []], n_items=N_ITEMS, users=[0, -1])
+    with pytest.raises(QueryError, match="1 of 2 queries are from users whom training never saw"):
+        scores(runs["bprmf"].model, asked)
+    with pytest.raises(QueryError, match="unknown to this run"):
+        runs["bprmf"].recommend("nobody")
+
+
+def test_a_model_of_users_refuses_a_user_without_a_training_row() -> None:
+    log = log_of([*cycle_sequences()])
+    split = leave_one_out(log)
+    untrained = replace(split, train=split.train.select(split.train.user != 7), validation=split.validation.take(np.arange(7)))
+    with pytest.raises(QueryError, match="whom training never saw"):
+        monge.train("bprmf", untrained, epochs=1, dim=4)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_similar_items_leave_out_the_item_itself(name: str, runs: dict[str, monge.Run]) -> None:
+    rows = runs[name].similar("i2", k=N_ITEMS - 1)
+    assert {row["item_id"] for row in rows} == {f"i{item}" for item in range(N_ITEMS)} - {"i2"}
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+
+
+def test_a_name_that_is_none_gets_the_nearest_one() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'sasrec'"):
+        find_model("sasrek")
+    with pytest.raises(UnknownNameError, match="no_such_module"):
+        find_model("no_such_module:Model")
+    with pytest.raises(UnknownNameError, match="nothing"):
+        find_model("tests.models.outside:nothing")
+    with pytest.raises(UnknownNameError, match="no recommender: it has no Config"):
+        find_model("collections:OrderedDict")
