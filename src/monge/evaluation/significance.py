@@ -36,6 +36,14 @@ def compare_paired(a: Floats, b: Floats, *, seed: int = 0) -> PairedComparison:
     low, high = bootstrap_interval(difference, seed=seed)
     if not difference.any():
         return PairedComparison(0.0, low, high, 1.0, 1.0, len(difference))
-    p_t = float(stats.ttest_1samp(difference, 0.0).pvalue)
     p_wilcoxon = float(stats.wilcoxon(difference, zero_method="zsplit").pvalue)
-    return PairedComparison(float(difference.mean()), low, high, p_t, p_wilcoxon, len(difference))
+    return PairedComparison(float(difference.mean()), low, high, _p_of_t(difference), p_wilcoxon, len(difference))
+
+
+def _p_of_t(difference: Floats) -> float:
+    """Two-sided p of the paired t-test; 1 for a single query, 0 where all queries differ by the same amount (scipy: NaN, a warning)."""
+    n = len(difference)
+    if n == 1:
+        return 1.0
+    standard_error = float(difference.std(ddof=1)) / n**0.5
+    return float(2 * stats.t.sf(abs(float(difference.mean())) / standard_error, n - 1)) if standard_error else 0.0
