@@ -40,6 +40,10 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stosa-softmax-t20": ("stosa", {**SOFTMAX, "temperature": 0.2}),
     "stosa-softmax-t20-drop4": ("stosa", {**SOFTMAX, "temperature": 0.2, "dropout": 0.4}),
     "stosa-softmax-t14-drop4": ("stosa", {**SOFTMAX, "temperature": 0.14, "dropout": 0.4}),
+    "mstein-softmax": (
+        "mstein",
+        {**SOFTMAX, "temperature": 0.2, "cl_readout": "last", "cl_weight": 0.1, "cl_temperature": 0.5, "max_minutes": 15},
+    ),
     # published settings
     "sasrec-bce": ("sasrec", {"max_minutes": 8, **LIMITS}),
     "sasrec-ce": ("sasrec", {"loss": "full_ce", "max_minutes": 8, **LIMITS}),

@@ -164,7 +164,7 @@ def test_the_shortest_histories(history: list[int], expected: dict[str, set[tupl
     assert {name: set(map(tuple, rows_of(*view))) for name, view in views.items()} == expected
 
 
-PERCENTS = {"crop": 50, "mask": 60, "reorder": 100, "substitute": 50, "insert": 50}
+PERCENTS = {"crop": 50, "mask": 60, "reorder": 100, "substitute": 50, "insert": 30}
 EXPLANATIONS = {"mask": is_mask, "crop": is_crop, "substitute": is_substitute, "insert": is_insert, "reorder": is_reorder}
 
 

@@ -103,6 +103,14 @@ def test_an_item_is_never_its_own_neighbour_however_long_its_vector() -> None:
     assert nearest_by_vectors(vectors, Scoring("w2"), block=3).neighbour.tolist() == [1, 0, 0, 0]
 
 
+def test_scores_are_scaled_over_pairs_of_different_items() -> None:
+    # pairs: 8, 3, 3; with themselves: 16 (would be the high end), 5, 2.8 (would be the low end)
+    vectors = torch.tensor([[4.0, 0.0], [2.0, 1.0], [0.75, 1.5]])
+    got = nearest_by_vectors(vectors, Scoring("dot"))
+    assert got.neighbour.tolist() == [1, 0, 0]
+    assert got.score.tolist() == pytest.approx([1, 1, 0])
+
+
 def test_vectors_that_need_a_gradient_give_none() -> None:
     got = nearest_by_vectors(torch.randn(4, 2).requires_grad_(), Scoring("dot"))
     assert not got.score.requires_grad

@@ -109,6 +109,18 @@ def test_full_cross_entropy_in_float32_with_large_scores() -> None:
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-3)
 
 
+def test_full_cross_entropy_of_half_precision_states_is_computed_in_float32() -> None:
+    rng = torch.Generator().manual_seed(5)
+    queries, items = torch.randn(6, 4, generator=rng).bfloat16().requires_grad_(), torch.randn(9, 4, generator=rng).requires_grad_()
+    targets = torch.arange(6)
+    expected = F.cross_entropy(queries.float() @ items.T, targets)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = full_cross_entropy(queries, items, None, targets, block=4)
+    torch.testing.assert_close(loss, expected)
+    for got, wanted in zip(torch.autograd.grad(loss, (queries, items)), torch.autograd.grad(expected, (queries, items)), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
 def test_full_cross_entropy_of_equal_scores_is_log_m() -> None:
     assert full_cross_entropy(torch.zeros(3, 2), torch.randn(9, 2), None, torch.tensor([0, 4, 8])).item() == pytest.approx(math.log(9))
 

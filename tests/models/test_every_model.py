@@ -11,7 +11,7 @@ from torch import nn
 
 import monge
 from monge.data import Queries, Ragged, leave_one_out
-from monge.errors import QueryError, UnknownNameError
+from monge.errors import DataError, QueryError, UnknownNameError
 from monge.evaluation import rank_truth
 from monge.models import MODELS, InnerProduct, find_model
 from tests.conftest import cycle_sequences, log_of, queries_of
@@ -78,7 +78,7 @@ def test_the_suite_knows_every_model() -> None:
 def test_saved_and_loaded_gives_equal_scores(name: str, runs: dict[str, monge.Run]) -> None:
     run = runs[name]
     assert run.path is not None
-    loaded = monge.load_run(run.path)
+    loaded = monge.load_run(run.path, trusted=[OUTSIDE])
     assert loaded.model is not run.model
     assert torch.equal(scores(run.model, queries()), scores(loaded.model, queries()))
     assert {key: value.tolist() for key, value in module(run).state_dict().items()} == {
@@ -188,8 +188,25 @@ def test_a_model_of_users_refuses_a_user_without_a_training_row() -> None:
     log = log_of([*cycle_sequences()])
     split = leave_one_out(log)
     untrained = replace(split, train=split.train.select(split.train.user != 7), validation=split.validation.take(np.arange(7)))
-    with pytest.raises(QueryError, match="whom training never saw"):
+    with pytest.raises(DataError, match=r"cannot answer 1 of \d+ test queries.*known_users_only"):
         monge.train("bprmf", untrained, epochs=1, dim=4)
+
+
+def test_temporal_queries_without_history_are_refused_before_training_or_left_out_on_request() -> None:
+    n = 40
+    user = np.repeat(np.arange(n), 6)
+    time = np.arange(6 * n) % 6 + 3 * (user % 3 == 0)  # a third of the users begin later, some after the test's time point
+    log = monge.Interactions.from_columns(user.tolist(), ((user + np.arange(6 * n)) % 12).tolist(), time=(time * 10 + user % 10).tolist())
+    options = {"validation_time": 20, "test_time": 30}
+    split = monge.make_split(log, "temporal", options)
+    assert (split.test.history.lengths == 0).any()
+    with pytest.raises(DataError, match="their histories are empty"):
+        monge.train("sasrec", split, epochs=1, dim=4)
+    known = monge.make_split(log, "temporal", options | {"known_users_only": True})
+    assert (known.test.history.lengths > 0).all()
+    assert any(f"{len(split.test) - len(known.test)} queries" in note for note in known.notes)
+    for model in ("sasrec", "bprmf"):
+        assert monge.train(model, known, epochs=1, dim=4).result["test"]["mrr"]["mean"] > 0
 
 
 @pytest.mark.parametrize("name", SMALL)

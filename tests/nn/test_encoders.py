@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from monge.nn import SequenceEncoder, StochasticEncoder
+from monge.nn import SequenceEncoder, StochasticEncoder, stochastic
 from monge.nn.stochastic import MeanStream
 from tests.reference import encoders as by_hand
 
 N_ITEMS, LONGEST, DIM = 7, 6, 4
-KINDS = ("sas", "attended", "passthrough")
+KINDS = ("sas", "sas-pre", "attended", "passthrough")
 
 
 def randomise(module: nn.Module, seed: int) -> None:
@@ -29,8 +29,8 @@ def encoder_of(
 ) -> SequenceEncoder | StochasticEncoder:
     sizes = {"dim": DIM, "max_length": LONGEST, "n_layers": n_layers, "n_heads": n_heads}
     rates = {"dropout": dropout, "attention_dropout": dropout}
-    if kind == "sas":
-        encoder = SequenceEncoder(N_ITEMS, **sizes, **rates)
+    if kind.startswith("sas"):
+        encoder = SequenceEncoder(N_ITEMS, **sizes, **rates, norm="pre" if kind == "sas-pre" else "post")
     else:
         encoder = StochasticEncoder(N_ITEMS, **sizes, **rates, mean_stream=kind)  # pyright: ignore[reportArgumentType]
     encoder = encoder.double()
@@ -75,13 +75,15 @@ def test_stosa_is_section_3_of_the_spec(
 
 @given(histories=HISTORIES, n_layers=st.integers(0, 2), n_heads=st.sampled_from([1, 2]), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=15)
-def test_sas_is_its_equations(histories: list[list[int]], n_layers: int, n_heads: int, seed: int) -> None:
-    encoder = encoder_of("sas", seed, n_layers=n_layers, n_heads=n_heads)
+@pytest.mark.parametrize("kind", ["sas", "sas-pre"])
+def test_sas_is_its_equations(histories: list[list[int]], n_layers: int, n_heads: int, seed: int, kind: str) -> None:
+    encoder = encoder_of(kind, seed, n_layers=n_layers, n_heads=n_heads)
     sequences = padded(histories)
     got = outputs(encoder, sequences)
     weights = {name: value.numpy() for name, value in encoder.state_dict().items()}
     for b, row in enumerate(sequences.tolist()):
-        expected = by_hand.sas(weights, [-1 if item == N_ITEMS else item for item in row], n_layers=n_layers, n_heads=n_heads)
+        ids = [-1 if item == N_ITEMS else item for item in row]
+        expected = by_hand.sas(weights, ids, n_layers=n_layers, n_heads=n_heads, pre=kind == "sas-pre")
         np.testing.assert_allclose(got[b], expected, rtol=1e-9, atol=1e-9)
 
 
@@ -221,6 +223,30 @@ def test_dropout_acts_in_training_only_and_by_the_seed(kind: str) -> None:
     encoder.eval()
     assert torch.equal(seeded(1), seeded(2))
     torch.testing.assert_close(seeded(1), outputs(encoder_of(kind), sequences))
+
+
+def test_a_large_batch_in_pieces_gives_the_states_and_gradients_of_the_same_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = encoder_of("attended", dropout=0.5)
+    assert isinstance(encoder, StochasticEncoder)
+    sequences = torch.randint(N_ITEMS + 1, (7, LONGEST), generator=torch.Generator().manual_seed(0))
+
+    def states_and_gradients(encode: Callable[[Tensor], Tensor]) -> tuple[Tensor, dict[str, Tensor | None]]:
+        torch.manual_seed(1)
+        states = encode(sequences)
+        torch.manual_seed(2)  # what is drawn between the two passes must not change the masks of the second
+        gradients = gradients_of(encoder, states.pow(3).sum())
+        return states, {name: None if gradient is None else gradient.clone() for name, gradient in gradients.items()}
+
+    expected = states_and_gradients(lambda x: torch.cat([encoder.states(piece) for piece in x.split(2)]))
+    monkeypatch.setattr(stochastic, "PIECE", 2 * LONGEST + 1)
+    got = states_and_gradients(encoder.states)
+    torch.testing.assert_close(got[0], expected[0])
+    for name, gradient in expected[1].items():
+        torch.testing.assert_close(got[1][name], gradient, msg=name)
+    encoder.eval()
+    whole = encoder.states(sequences)
+    monkeypatch.undo()
+    assert torch.equal(whole, encoder.states(sequences))
 
 
 BUILDERS: dict[str, tuple[float, Callable[..., nn.Module]]] = {

@@ -75,6 +75,16 @@ def test_vectors_are_left_alone_without_normalisation() -> None:
     assert Scoring("dot").vectors(raw) is raw
 
 
+@EVERY_SCORING
+def test_mixed_precision_leaves_scores_of_all_pairs_in_float32(scoring: Scoring) -> None:
+    states, items = (scoring.vectors(8 * raw).float() for raw in states_and_items(2, 3, 4))
+    expected = scoring.all_pairs(states, items)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(scoring.all_pairs(states, items), expected)
+    half = states.bfloat16(), items.bfloat16()
+    assert torch.equal(scoring.all_pairs(*half), scoring.all_pairs(half[0].float(), half[1].float()))
+
+
 @pytest.mark.parametrize("temperature", [0.0, -1.0])
 def test_temperature_must_be_positive(temperature: float) -> None:
     with pytest.raises(ValueError, match="temperature must be > 0"):

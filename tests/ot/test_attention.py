@@ -102,6 +102,23 @@ def test_far_away_keys_do_not_overflow() -> None:
     assert variance.isfinite().all()
 
 
+def test_mixed_precision_leaves_the_distances_in_float32() -> None:
+    query, key, value = streams(8, 1, 2, 4, 3)
+    mask = causal_mask(torch.ones(1, 4) > 0)
+    z_q, z_k = (z_of(gaussian).float() + 20 for gaussian in (query, key))  # norms in the thousands, distances of a few
+    seen = []
+
+    def note(weights: Tensor) -> Tensor:
+        seen.append(weights)
+        return weights
+
+    values = value[0].float(), value[1].float()
+    wasserstein_attention(z_q, z_k, *values, mask=mask, dropout=note)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wasserstein_attention(z_q, z_k, *values, mask=mask, dropout=note)
+    assert torch.equal(seen[0], seen[1])
+
+
 def test_gradients() -> None:
     query, key, value = streams(7, 1, 2, 3, 2)
     mask = causal_mask(torch.tensor([[False, True, True]]))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from monge.ot import gaussian_vectors, root_elu1, w2_all_pairs, w2_as_inner_product, w2_paired
+from monge.ot import gaussian_vectors, root_elu1, w2_all_pairs, w2_as_inner_product, w2_paired, w2_within
 from tests.reference import wasserstein as by_hand
 
 PRECISIONS = pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
@@ -87,6 +87,38 @@ def test_w2_all_pairs_refuses_half_precision(dtype: torch.dtype) -> None:
             w2_all_pairs(*pair)
 
 
+def test_mixed_precision_leaves_distances_in_float32() -> None:
+    z_a, z_b = (vectors(0, 4, 6) + 20).float(), (vectors(1, 5, 6) + 20).float()
+    expected = w2_all_pairs(z_a, z_b), w2_within(z_a)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (z_a @ z_b.T).dtype == torch.bfloat16
+        assert torch.equal(w2_all_pairs(z_a, z_b), expected[0])
+        assert torch.equal(w2_within(z_a), expected[1])
+    assert torch.equal(w2_within(z_a.bfloat16()), w2_within(z_a.bfloat16().float()))
+
+
+@given(N=st.integers(1, 6), D=st.integers(1, 5), seed=st.integers(0, 999))
+@settings(deadline=None, max_examples=20)
+def test_w2_within_is_all_pairs_of_one_side_with_its_gradient(N: int, D: int, seed: int) -> None:
+    z = vectors(seed, N, D).requires_grad_()
+    weights = torch.randn(N, N, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)  # not symmetric
+    expected = (z[:, None] - z).square().sum(-1)
+    got = w2_within(z)
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
+    assert (got.diagonal() == 0).all()
+    assert (got >= 0).all()
+    (gradient,) = torch.autograd.grad((weights * got).sum(), z)
+    (wanted,) = torch.autograd.grad((weights * expected).sum(), z)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_w2_within_has_an_exact_diagonal_where_the_difference_cancels() -> None:
+    large = (vectors(3, 50, 40) + 300).float()
+    distances = w2_within(large)
+    assert (distances.diagonal() == 0).all()
+    assert distances.min() == 0
+
+
 def test_w2_all_pairs_refuses_different_widths() -> None:
     with pytest.raises(ValueError, match="one width; got 4 and 6"):
         w2_all_pairs(vectors(0, 2, 2), vectors(0, 2, 3))
@@ -139,5 +171,6 @@ def test_gradients() -> None:
     x = torch.tensor([-100.0, -3.0, -0.2, 0.4, 5.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(w2_all_pairs, (z_a, z_b))
     assert torch.autograd.gradcheck(w2_paired, (z_a, z_b[:3]))
+    assert torch.autograd.gradcheck(w2_within, (z_a,))
     assert torch.autograd.gradcheck(root_elu1, (x,))
     assert torch.autograd.gradcheck(gaussian_vectors, (z_a, z_b[:3]))

@@ -81,13 +81,13 @@ def stosa(w: Weights, sequence: list[int], *, n_layers: int, n_heads: int, mean_
     return first_mean, mean, variance
 
 
-def sas(w: Weights, sequence: list[int], *, n_layers: int, n_heads: int) -> Array:
-    """(T,) -> (T, D): post-norm layers with GELU."""
+def sas(w: Weights, sequence: list[int], *, n_layers: int, n_heads: int, pre: bool) -> Array:
+    """(T,) -> (T, D): layers with GELU, normalised before (pre) or behind their parts."""
     x = layer_norm(w, "norm", rows_of(w, sequence))
     width = x.shape[1]
     for number in range(n_layers):
         layer = {name.removeprefix(f"layers.{number}."): value for name, value in w.items() if name.startswith(f"layers.{number}.")}
-        triple = linear(layer, "attention.qkv", x)
+        triple = linear(layer, "attention.qkv", layer_norm(layer, "norm_attention", x) if pre else x)
         query, key, value = triple[:, :width], triple[:, width : 2 * width], triple[:, 2 * width :]
         context = np.zeros_like(x)
         for head in range(n_heads):
@@ -95,6 +95,10 @@ def sas(w: Weights, sequence: list[int], *, n_layers: int, n_heads: int) -> Arra
             for i in range(len(sequence)):
                 logits = key[:, part] @ query[i, part] / math.sqrt(width // n_heads)
                 context[i, part] = softmax_over_allowed(logits, i, sequence) @ value[:, part]
-        y = layer_norm(layer, "norm_attention", x + linear(layer, "attention.out", context))
-        x = layer_norm(layer, "norm_inner", y + linear(layer, "outer", gelu(linear(layer, "inner", y))))
-    return x
+        y = x + linear(layer, "attention.out", context)
+        if pre:
+            x = y + linear(layer, "outer", gelu(linear(layer, "inner", layer_norm(layer, "norm_inner", y))))
+        else:
+            y = layer_norm(layer, "norm_attention", y)
+            x = layer_norm(layer, "norm_inner", y + linear(layer, "outer", gelu(linear(layer, "inner", y))))
+    return layer_norm(w, "last_norm", x) if pre else x

@@ -59,7 +59,8 @@ class Scoring:
 
     def all_pairs(self, states: Tensor, items: Tensor) -> Tensor:
         """Scores of all pairs: (N, V), (M, V) -> (N, M)."""
-        queries, items, bias = self.as_inner_product(at_least_float32(states), at_least_float32(items))
+        states, items = at_least_float32(states), at_least_float32(items)
+        queries, items, bias = self.as_inner_product(states, items)
         with no_autocast(queries):
             scores = queries @ items.T
         if self.geometry == "w2":
