@@ -28,7 +28,7 @@ from monge.options import build_config, option_names
 from monge.training.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
 from monge.training.environment import environment, package_version
 from monge.training.loop import Callbacks, Progress, TrainingConfig, fit, make_fabric
-from monge.training.run import RunDirectory, disk_errors, known_histories
+from monge.training.run import GO_ON, RunDirectory, disk_errors, known_histories
 from monge.training.watch import Watch, tracked
 
 NOTHING = Ragged.from_lists([[]])
@@ -191,8 +191,9 @@ def load_run(path: str | Path, *, trusted: Collection[str] = ()) -> Run:
             )
         cls = find_model(name)
         config = build_config(cls.Config, info["model"]["config"])
-    except KeyError as error:
-        raise RunError(f"{path}: run.json is damaged (no {error})") from error
+        int(info["training"]["seed"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: run.json is damaged ({type(error).__name__}: {error}); restore it from a copy or train again") from error
     if len(histories) != len(users):
         raise RunError(f"{path}: damaged: {len(histories)} histories for {len(users)} users")
     model = cls(config, n_users=len(users), n_items=len(items))  # pyright: ignore[reportCallIssue] (the contract's constructor)
@@ -384,8 +385,8 @@ def train(
     if parse_metric(training.select)[0] == "coverage":
         raise ConfigError("--select coverage would select the model that spreads widest, not the best; take ndcg@10, recall@10 or mrr")
     directory = RunDirectory(out) if out is not None else None
-    if directory is not None and not resume and directory.path.exists() and any(directory.path.iterdir()):
-        directory.create({}, None, None)  # pyright: ignore[reportArgumentType] (refuses before it needs them)
+    if directory is not None and not resume:
+        directory.require_new()
     if resume and directory is None:
         raise ConfigError("--resume needs the run directory: --out DIR")
 
@@ -424,10 +425,10 @@ def train(
     if split.fold_in is not None and not cls.answers_unknown_users:
         learn_from = _joined(split.train, split.fold_in)
         note = f"{model} knows its training users only: it also trained on the fold-in histories"
-        info["protocol"]["notes"] = [*info["protocol"]["notes"], note]
+        info["protocol"]["notes"] = [*(kept for kept in info["protocol"]["notes"] if kept != note), note]
     _check_answerable(model, cls, split, learn_from)
     if directory is not None and not resume:
-        directory.create(info, split, histories)
+        info = directory.create(info, split, histories)
 
     start = time.perf_counter()
     progress = Progress()
@@ -464,7 +465,7 @@ def train(
     result["examples"] = _examples(run, split.test)
     if directory is not None:
         directory.write_json("result.json", result)
-        info = {**info, "format": 1, "state": "finished"}
+        info = {**info, "state": "finished"}
         directory.write_info(info)
         directory.checkpoint.unlink(missing_ok=True)
         if report:
@@ -524,7 +525,7 @@ def _train(
             else:
                 best.update({name: tensor.detach().clone() for name, tensor in module.state_dict().items()})
         if directory is not None:
-            with disk_errors(directory.path):
+            with disk_errors(directory.path, GO_ON):
                 save_checkpoint(directory.checkpoint, now, module, optimizer)
             directory.append_record(now.records[-1])
         watch.epoch(now)

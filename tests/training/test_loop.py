@@ -13,7 +13,7 @@ from torch import nn
 
 import monge
 from monge.data import Interactions, leave_one_out
-from monge.errors import ConfigError
+from monge.errors import ConfigError, QueryError
 from monge.models.collaborative.bprmf import BPRMF, BPRMFConfig
 from monge.models.sequential.sasrec import SASRec, SASRecConfig
 from monge.training.loop import Callbacks, DivergedError, Progress, Stop, TrainingConfig, fit, make_fabric
@@ -34,7 +34,8 @@ def run_fit(model: Any, log: Interactions, **options: Any) -> Progress:
     values = options.pop("values", None)
     callbacks = options.pop("callbacks", None)
     config = TrainingConfig(**options)
-    validate = None if values is None else (lambda module, rest=iter(values): {"mrr": next(rest)})
+    rest = iter(values or [])
+    validate = None if values is None else (lambda module: {"mrr": next(rest)})
     return fit(model, log, config, validate=validate, fabric=make_fabric("32-true", "cpu"), callbacks=callbacks)
 
 
@@ -106,7 +107,8 @@ def test_either_precision_learns(precision: str, cycle: Interactions) -> None:
 
 @pytest.mark.parametrize(("name", "options"), [("bprmf", {"dim": 4}), ("sasrec", SEQUENCE)])
 def test_an_absurd_learning_rate_is_told_as_divergence(name: str, options: dict[str, Any], cycle: Interactions, tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match=r"diverged; try a smaller --learning-rate"):
+    kind = DivergedError if name == "sasrec" else (DivergedError, QueryError)  # whoever sees the NaN first says the same
+    with pytest.raises(kind, match=r"diverged; try a smaller --learning-rate"):
         monge.train(name, cycle, out=tmp_path / "run", epochs=5, learning_rate=1e30, device="cpu", **options)
     with pytest.raises(monge.MongeError):
         monge.load_run(tmp_path / "run").recommend("u1")
@@ -131,7 +133,9 @@ def test_the_run_holds_the_best_epochs_weights(kept: bool, tmp_path: Path) -> No
     short = overfitting(None, best)  # the same training, ended there
     assert short.result["best_epoch"] == best
     assert weights(run.model) == weights(short.model)
-    assert weights(run.model) != weights(overfitting(None, best + 1).model) or best + 1 == overfitting(None, best + 1).result["best_epoch"] + 1
+    assert (
+        weights(run.model) != weights(overfitting(None, best + 1).model) or best + 1 == overfitting(None, best + 1).result["best_epoch"] + 1
+    )
     if kept:
         assert weights(monge.load_run(tmp_path / "long").model) == weights(short.model)
         records = [json.loads(line) for line in (tmp_path / "long" / "metrics.jsonl").read_text().splitlines()]

@@ -131,9 +131,9 @@ def test_interrupted_three_times(cycle: Interactions, tmp_path: Path) -> None:
     options: dict[str, Any] = {"epochs": 5, "device": "cpu", **SEQUENCE}
     whole = monge.train("sasrec", cycle, **options)
     for number, at in enumerate([(1, 3), (2, 1), (4, 4)]):
+        watch = CtrlC(*at)
+        watch.now = [1, 1, 2][number]  # where it goes on
         with pytest.raises(InterruptedRunError):
-            watch = CtrlC(*at)
-            watch.now = [1, 1, 2][number]  # where it goes on
             monge.train("sasrec", cycle, out=tmp_path / "run", resume=number > 0, watch=watch, **options)
     assert tensors(monge.train("sasrec", None, out=tmp_path / "run", resume=True, **options).model) == tensors(whole.model)
 
@@ -226,7 +226,7 @@ def test_killed_in_the_middle_of_an_epoch(batch: int, write_cycle: Callable[...,
     assert (out / "checkpoint.safetensors").exists() == (batch > 4)
     assert json.loads((out / "run.json").read_text())["state"] == "training"
     if batch < 4:
-        with pytest.raises(RunError, match="no weights yet.*--resume"):
+        with pytest.raises(RunError, match=r"no weights yet.*--resume"):
             monge.load_run(out)
     else:
         assert monge.load_run(out, trusted=[MODEL]).recommend("u3", k=2)  # the best epoch so far can be asked already

@@ -32,6 +32,10 @@ class NextItemBatch:
 class NextItemBatches:
     """Each epoch visits every user once; sequences of like length share a batch, so that little of it is padding.
 
+    Batches hold like numbers of POSITIONS then, not of users: a loss is a mean over positions, and with equal numbers of users
+    a step on short sequences would count each of its positions many times as much as a step on long ones (measured to cost a
+    tenth of NDCG@10 on Beauty, docs/decisions/0003).
+
     A user's training items v_1..v_m give the input v_1..v_{m-1} and the targets v_2..v_m, the newest `max_length` of
     them. Users with fewer than two training items have nothing to predict and are left out.
 
@@ -39,6 +43,7 @@ class NextItemBatches:
         n_negatives: how many to draw; 0 for losses over all items.
         shared_negatives: one draw for the batch (uniform, may hit a positive: the loss masks it) or one a position
             (uniform over the items that the user did not take in training).
+        batch_size: users in a batch; on average where bucketed, at most four times as many.
         bucketed: sort each epoch's random order by length before cutting it into batches (their order is random again).
     """
 
@@ -61,12 +66,13 @@ class NextItemBatches:
         self.n_items, self.batch_size, self.max_length, self.seed = train.n_items, batch_size, max_length, seed
         self.n_negatives, self.shared_negatives, self.bucketed, self.device = n_negatives, shared_negatives, bucketed, device
         self.lengths = lengths[self.users] - 1  # on the host: batch shapes need no wait for the device
+        self.sizes = self._sizes()
         self.ends = torch.from_numpy(train.sequences.offsets)[1:][self.users].to(device)
         self.items = torch.from_numpy(train.item).to(device)
         self.seen = SeenPairs(train, device)
 
     def __len__(self) -> int:
-        return -(-len(self.users) // self.batch_size)
+        return len(self.sizes)
 
     def __call__(self, epoch: int) -> Iterator[NextItemBatch]:
         """The batches of an epoch."""
@@ -74,10 +80,24 @@ class NextItemBatches:
         order = torch.randperm(len(self.users), generator=host)
         if self.bucketed:
             order = order[self.lengths[order].clamp(max=self.max_length).argsort(stable=True)]
-        batches = order.split(self.batch_size)
+        batches = order.split(self.sizes)
         generator = generator_for(self.seed, epoch, self.device)
         for index in torch.randperm(len(batches), generator=host).tolist():
             yield self._batch(batches[index], generator)
+
+    def _sizes(self) -> list[int]:
+        """Users in each batch: the same every epoch, because the sorted lengths are."""
+        n_batches = -(-len(self.users) // self.batch_size)
+        if not self.bucketed:
+            return [self.batch_size] * (n_batches - 1) + [len(self.users) - self.batch_size * (n_batches - 1)]
+        positions = self.lengths.clamp(max=self.max_length).sort().values.cumsum(0)
+        fair = int(positions[-1]) / n_batches
+        batch_of_user = ((positions - 1) / fair).long()  # rises with the length; nearly equal positions in each
+        sizes: list[int] = []
+        for users in batch_of_user.bincount().tolist():
+            whole, rest = divmod(users, 4 * self.batch_size)
+            sizes += [4 * self.batch_size] * whole + [rest] * (rest > 0)
+        return sizes
 
     def _batch(self, rows: Tensor, generator: torch.Generator) -> NextItemBatch:
         length = int(self.lengths[rows].max().clamp(max=self.max_length))

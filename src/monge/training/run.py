@@ -2,7 +2,7 @@
 
 | file                     | what                                                                              |
 |--------------------------|-----------------------------------------------------------------------------------|
-| run.json                 | format, state, model, options, data, protocol, environment                        |
+| run.json                 | format, state, model, options, data, protocol, environment, checksums of the next |
 | split.safetensors        | the split that was trained on and tested                                          |
 | users, items .parquet    | ids by number; items with their titles and other columns                          |
 | histories.parquet        | all that is known of each user, for recommendations                               |
@@ -18,6 +18,7 @@ import errno
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,17 +36,20 @@ from monge.training.checkpoint import load_model_tensors, model_tensors, read_te
 from monge.training.loop import EpochRecord
 
 FORMAT = 1
+SAVED_ONCE = ("split.safetensors", "users.parquet", "items.parquet", "histories.parquet")
+"""Files that never change after the directory was made; run.json holds their checksums."""
+GO_ON = "free some and go on with --resume"
 
 
 @contextmanager
-def disk_errors(directory: Path):
+def disk_errors(path: Path, remedy: str = "free some and try again"):
     """Turn a full disk or a folder that cannot be written into one clear sentence."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise RunError(f"{directory}: no space left to save the run; free some and go on with --resume") from error
-        raise RunError(f"{directory}: cannot be written ({error.strerror or error})") from error
+            raise RunError(f"{path}: no space left to write it; {remedy}") from error
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 class RunDirectory:
@@ -59,24 +63,42 @@ class RunDirectory:
         """The training state."""
         return self.path / "checkpoint.safetensors"
 
-    def create(self, info: Mapping[str, Any], split: Split, histories: Ragged) -> None:
-        """Make the directory with all that is known before training.
+    def require_new(self) -> None:
+        """Refuse a place where something is.
 
         Raises:
-            RunError: there is a run already, or the disk refuses.
+            RunError: there is a run already, or something else.
         """
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             what = "already holds a run" if (self.path / "run.json").exists() else "exists and is not empty"
             raise RunError(f"{self.path} {what}; choose another --out, go on with it by --resume, or remove it")
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            split.save(self.path / "split.safetensors")
-            self._write_ids("users", split.train.users, {})
-            self._write_ids("items", split.train.items, split.train.item_columns)
-            rows = [histories[user].tolist() for user in range(len(histories))]
-            self._write_parquet("histories", pl.DataFrame({"items": pl.Series(rows, dtype=pl.List(pl.Int64))}))
-            write_atomically(self.path / "metrics.jsonl", "")
-        self.write_info({"format": FORMAT, "state": "training", **info})
+
+    def create(self, info: Mapping[str, Any], split: Split, histories: Ragged) -> dict[str, Any]:
+        """Make the directory with all that is known before training; nothing stays where that fails.
+
+        Returns:
+            What run.json holds: `info`, the format, the state and checksums.
+
+        Raises:
+            RunError: there is a run already, or the disk refuses.
+        """
+        self.require_new()
+        try:
+            with disk_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                split.save(self.path / "split.safetensors")
+                self._write_ids("users", split.train.users, {})
+                self._write_ids("items", split.train.items, split.train.item_columns)
+                rows = [histories[user].tolist() for user in range(len(histories))]
+                self._write_parquet("histories", pl.DataFrame({"items": pl.Series(rows, dtype=pl.List(pl.Int64))}))
+                write_atomically(self.path / "metrics.jsonl", "")
+                checksums = {name: _checksum((self.path / name).read_bytes()) for name in SAVED_ONCE}
+            full = {"format": FORMAT, "state": "training", **info, "checksums": checksums}
+            self.write_info(full)
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+        return full
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write run.json."""
@@ -105,19 +127,19 @@ class RunDirectory:
 
     def append_record(self, record: EpochRecord) -> None:
         """Add one epoch to metrics.jsonl."""
-        with disk_errors(self.path), (self.path / "metrics.jsonl").open("a") as handle:
+        with disk_errors(self.path, GO_ON), (self.path / "metrics.jsonl").open("a") as handle:
             handle.write(json.dumps(asdict(record)) + "\n")
 
     def write_records(self, records: list[EpochRecord]) -> None:
         """Replace metrics.jsonl (a resumed run drops what came after its checkpoint)."""
-        with disk_errors(self.path):
+        with disk_errors(self.path, GO_ON):
             write_atomically(self.path / "metrics.jsonl", "".join(json.dumps(asdict(record)) + "\n" for record in records))
 
     def save_weights(self, model: nn.Module) -> None:
         """Write the model's weights with their checksum beside them."""
-        with disk_errors(self.path):
+        with disk_errors(self.path, GO_ON):
             content = save_tensors(self.path / "weights.safetensors", model_tensors(model))
-            write_atomically(self.path / "weights.sha256", hashlib.sha256(content).hexdigest() + "\n")
+            write_atomically(self.path / "weights.sha256", _checksum(content) + "\n")
 
     def load_weights(self, model: nn.Module) -> None:
         """Put the saved weights into a model.
@@ -128,16 +150,15 @@ class RunDirectory:
         path = self.path / "weights.safetensors"
         tensors, _ = read_tensors(path)
         try:
-            expected = (self.path / "weights.sha256").read_text().strip()
+            expected = (self.path / "weights.sha256").read_text(errors="replace").strip()
         except OSError as error:
             raise RunError(f"{self.path}: weights.sha256 cannot be read; the run directory is incomplete") from error
-        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-            raise RunError(f"{path}: damaged (its checksum is not the one that was stored); restore it from a copy or train again")
+        _compare(path, path.read_bytes(), expected)
         load_model_tensors(model, tensors)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write one JSON file."""
-        with disk_errors(self.path):
+        with disk_errors(self.path, GO_ON):
             write_atomically(self.path / name, json.dumps(content, indent=2) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
@@ -159,8 +180,11 @@ class RunDirectory:
         Raises:
             RunError: missing or damaged.
         """
+        path = self.path / "split.safetensors"
         try:
-            return Split.load(self.path / "split.safetensors")
+            split = Split.load(path)
+            _compare(path, path.read_bytes(), self._expected(path.name))
+            return split
         except DataError as error:
             raise RunError(str(error)) from error
 
@@ -204,14 +228,29 @@ class RunDirectory:
         write_atomically(self.path / f"{name}.parquet", buffer.getvalue())
         return self.path / f"{name}.parquet"
 
+    def _expected(self, name: str) -> str | None:
+        checksums = self.info().get("checksums")
+        return checksums.get(name) if isinstance(checksums, dict) else None
+
     def _read_parquet(self, name: str) -> pl.DataFrame:
         path = self.path / f"{name}.parquet"
         try:
-            return pl.read_parquet(path)
+            content = path.read_bytes()
+            _compare(path, content, self._expected(path.name))  # first: Polars panics at some damaged files
+            return pl.read_parquet(io.BytesIO(content))
         except FileNotFoundError:
             raise RunError(f"{path}: no such file; the run directory is incomplete") from None
         except (pl.exceptions.PolarsError, OSError) as error:
             raise RunError(f"{path}: damaged or truncated; restore it from a copy or train again") from error
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _compare(path: Path, content: bytes, expected: str | None) -> None:
+    if expected is not None and _checksum(content) != expected:
+        raise RunError(f"{path}: damaged (its checksum is not the one that was stored); restore it from a copy or train again")
 
 
 def _vocabulary(ids: pl.Series) -> Vocabulary:

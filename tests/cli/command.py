@@ -1,0 +1,39 @@
+"""Calls the command line in this process, as `monge ARGUMENTS` would."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from monge.cli import main
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one error line, which must be the last one on standard error and the only one."""
+        lines = self.err.splitlines()
+        assert self.code == 2, (self.code, self.out, self.err)
+        assert self.out == ""
+        assert "Traceback" not in self.err
+        assert [line.startswith("error: ") for line in lines].count(True) == 1, self.err
+        assert lines[-1].startswith("error: "), self.err
+        return lines[-1]
+
+
+def monge_cli(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Done:
+    capsys.readouterr()
+    with mock.patch.object(sys, "argv", ["monge", *map(str, arguments)]), pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    code = ended.value.code
+    return Done(code if isinstance(code, int) else 0 if code is None else 1, out, err)
