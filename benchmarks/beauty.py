@@ -22,7 +22,7 @@ METRICS = ("recall@1", "recall@5", "recall@10", "ndcg@5", "ndcg@10", "mrr", "mrr
 # Issue of the loss: what the anchors call a throw-away trial, done properly. One block, selected on validation NDCG@10.
 SOFTMAX: dict[str, Any] = {
     "loss": "sampled_softmax", "n_negatives": 1024, "normalise": True, "n_layers": 1, "n_heads": 1, "max_length": 50,
-    "dropout": 0.2, "batch_size": 256, "learning_rate": 2e-3, "select": "ndcg@10", "patience": 12,
+    "dropout": 0.2, "batch_size": 256, "learning_rate": 2e-3, "select": "ndcg@10", "patience": 10,
 }  # fmt: skip
 SAS = {**SOFTMAX, "attention_dropout": 0.2}
 
