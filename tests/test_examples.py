@@ -62,4 +62,7 @@ def test_an_own_model_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "your_own_model.py").write_text((ROOT / "examples" / "your_own_model.py").read_text())
     options = "--dim 8 --epochs 2 --no-report --out run"
     run(["-m", "monge", "train", "your_own_model:FactorisedMarkov", "log.csv", *options.split()], tmp_path)
-    assert '"item_id"' in run(["-m", "monge", "recommend", "run", "--history", "3,4", "--k", "2", "--json", "--trust", "your_own_model:FactorisedMarkov"], tmp_path)
+    assert '"item_id"' in run(
+        ["-m", "monge", "recommend", "run", "--history", "3,4", "--k", "2", "--json", "--trust", "your_own_model:FactorisedMarkov"],
+        tmp_path,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import signal
 import threading
@@ -10,17 +11,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from monge.data import PROTOCOLS, Interactions, Queries, Ragged, Split, Vocabulary, describe, filters, load
 from monge.data.files import write_atomically
 from monge.data.interactions import ObjectArray
-from monge.errors import ConfigError, DataError, QueryError, RunError, UnknownNameError, nearest
+from monge.errors import ConfigError, DataError, MissingExtraError, QueryError, RunError, UnknownNameError, nearest
 from monge.evaluation import DEFAULT_METRICS, Evaluation, compare_paired, evaluate, parse_metric, standard_groups, top_items
 from monge.evaluation.ranking import TieOrder, score_blocks
 from monge.models import MODELS, InnerProduct, Recommender, Solvable, Trainable, find_model
@@ -278,16 +281,21 @@ def make_split(log: Interactions, protocol: str, options: Mapping[str, Any] | No
     """Apply a protocol by its name.
 
     Raises:
-        UnknownNameError: no such protocol or option. DataError: a part would be empty.
+        UnknownNameError: no such protocol or option. ConfigError: a value is wrong. DataError: a part would be empty.
     """
     if protocol not in PROTOCOLS:
         raise UnknownNameError(f"no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}")
     options = dict(options or {})
+    known = [*list(inspect.signature(PROTOCOLS[protocol]).parameters)[1:], "known_users_only"]  # the first is the log
+    for name in options:
+        if name not in known:
+            raise UnknownNameError(f"protocol {protocol} has no option {name!r}{nearest(name, known)}")
     only_known = bool(options.pop("known_users_only", False))
     try:
         split = PROTOCOLS[protocol](log, **options)
     except TypeError as error:
-        raise UnknownNameError(f"protocol {protocol}: {error}") from error
+        given = ", ".join(f"{name} = {value!r}" for name, value in options.items())
+        raise ConfigError(f"protocol {protocol}: an option has a value of the wrong kind ({given})") from error
     return _known_users_only(split) if only_known else split
 
 
@@ -367,6 +375,8 @@ def train(
         MongeError: any of its kinds; before training starts where that is possible, with nothing left on disk.
     """
     watch = watch or Watch()
+    if report and not (find_spec("plotly") and find_spec("jinja2")):
+        raise MissingExtraError("Plotly or Jinja2", "report", "the HTML report")
     if track:
         if out is None:
             raise ConfigError("--track writes into the run directory: give --out DIR")
@@ -387,6 +397,7 @@ def train(
     directory = RunDirectory(out) if out is not None else None
     if directory is not None and not resume:
         directory.require_new()
+    fabric = make_fabric(training.precision, device)
     if resume and directory is None:
         raise ConfigError("--resume needs the run directory: --out DIR")
 
@@ -439,7 +450,7 @@ def train(
         if directory is not None:
             directory.save_weights(recommender)
     elif isinstance(recommender, Trainable):
-        progress = _train(recommender, learn_from, split, training, directory, resume=resume, device=device, watch=watch)
+        progress = _train(recommender, learn_from, split, training, directory, resume=resume, fabric=fabric, watch=watch)
     else:
         raise ConfigError(f"{model} has neither solve() nor batches() and loss(); see monge.models.contract")
 
@@ -471,7 +482,8 @@ def train(
         if report:
             from monge.reporting import write_report
 
-            write_report(directory.path)
+            with disk_errors(directory.path / "report.html", "the run itself is complete"):
+                write_report(directory.path)
     return replace(run, info=info)
 
 
@@ -496,12 +508,11 @@ def _train(
     directory: RunDirectory | None,
     *,
     resume: bool,
-    device: str,
+    fabric: Fabric,
     watch: Watch,
 ) -> Progress:
     """Fit with validation, checkpoints and Ctrl-C; leaves the best epoch's weights in the model."""
     assert isinstance(model, nn.Module)
-    fabric = make_fabric(training.precision, device)
     progress = Progress()
     optimizer_state: Callable[[torch.optim.Optimizer], Any] | None = None
     if resume and directory is not None and directory.checkpoint.exists():

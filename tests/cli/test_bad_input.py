@@ -86,7 +86,10 @@ DATA = [
     (("train", "popular", "toy.csv", "--k-core", "x"), ("'x'",)),
     (("train", "popular", "toy.csv", "--min-length", "99"), ("99",)),
     (("train", "popular", "toy.csv", "--protocol", "leave-two-out"), ("leave-two-out", "leave-one-out")),
-    (("data", "split", "toy.csv", "--protocol", "leave-one-uot", "--out", "s.safetensors"), ("leave-one-uot", "did you mean 'leave-one-out'")),
+    (
+        ("data", "split", "toy.csv", "--protocol", "leave-one-uot", "--out", "s.safetensors"),
+        ("leave-one-uot", "did you mean 'leave-one-out'"),
+    ),
     (("train", "popular", "toy.csv", "--protocol", "temporal", "--protocol-option", "test_time=99999999"), ("temporal", "empty")),
     (("train", "popular", "toy.csv", "--protocol", "ratio", "--protocol-option", "tst=0.2"), ("tst",)),
     (("train", "popular", "toy.csv", "--protocol", "ratio", "--protocol-option", "test"), ("NAME=VALUE", "test")),
@@ -104,7 +107,9 @@ DATA = [
 
 
 @pytest.mark.parametrize(("arguments", "expected"), DATA, ids=lambda value: " ".join(value))
-def test_data_that_cannot_be_had(arguments: tuple[str, ...], expected: tuple[str, ...], refused: Callable[..., str], tmp_path: Path) -> None:
+def test_data_that_cannot_be_had(
+    arguments: tuple[str, ...], expected: tuple[str, ...], refused: Callable[..., str], tmp_path: Path
+) -> None:
     (tmp_path / "toy.csv").write_text(HEADER + GOOD)
     (tmp_path / "there.safetensors").write_text("mine")
     error = refused(*arguments)
@@ -212,7 +217,13 @@ def spoil(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize(
     ("how", "expected"),
-    [("weights", "damaged"), ("truncated", "damaged or truncated"), ("newer", "upgrade Monge"), ("description", "damaged"), ("untrusted", "--trust")],
+    [
+        ("weights", "damaged"),
+        ("truncated", "damaged or truncated"),
+        ("newer", "upgrade Monge"),
+        ("description", "damaged"),
+        ("untrusted", "--trust"),
+    ],
 )
 @pytest.mark.parametrize("command", ["recommend", "evaluate", "similar", "compare"])
 def test_runs_that_cannot_be_opened(how: str, expected: str, command: str, runs: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
@@ -233,14 +244,18 @@ def test_show_refuses_what_is_newer_or_damaged(runs: Path, tmp_path: Path, refus
 
 
 @pytest.mark.parametrize("keep", [("model",), ("model", "data"), ("model", "data", "environment")])
-def test_show_refuses_a_description_without_its_parts(keep: tuple[str, ...], runs: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_show_refuses_a_description_without_its_parts(
+    keep: tuple[str, ...], runs: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
     path = Path(shutil.copytree(runs / "sasrec", tmp_path / "copy"))
     info = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps({"format": 1, **{name: info[name] for name in keep}}))
     assert "damaged" in refused("show", path)
 
 
-def test_an_output_folder_that_holds_a_run_is_refused_before_the_data_are_read(runs: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+def test_an_output_folder_that_holds_a_run_is_refused_before_the_data_are_read(
+    runs: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
     (tmp_path / "toy.csv").write_text(HEADER + GOOD)
     error = refused("train", "popular", "toy.csv", "--out", runs / "sasrec")
     assert "already holds a run" in error
@@ -258,7 +273,7 @@ CONFIGS = [
     ("dim: 8: 9\n", ("c.yaml", "YAML")),
     ("\t{", ("c.yaml", "YAML")),
     ("3: 4\n", ("c.yaml", "name: value")),
-    ("metrics: 7\n", ("metrics", "7")),
+    ("metrics: 7\n", ("no metric '7'",)),
     ("metrics: [recal@10]\n", ("recal@10", "did you mean 'recall'")),
     ("protocol: leave-two-out\n", ("leave-two-out",)),
     ("protocol_options: 3\n", ("protocol", "3")),

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -41,7 +43,14 @@ def test_an_epoch_is_every_user_once_with_the_logs_next_items(
     assert len(batches) == len(sampler)
     expected_users = [user for user, history in enumerate(histories) if len(history) >= 2]
     assert sorted(user for batch in batches for user in batch.users.tolist()) == expected_users
-    assert sorted(len(batch.users) for batch in batches)[1:] == [batch_size] * (len(batches) - 1)  # only one may be smaller
+    sizes = sorted(len(batch.users) for batch in batches)
+    if bucketed:  # like numbers of positions: nothing beyond a fair share by more than the last user who fits in
+        lengths = [min(len(history) - 1, max_length) for history in histories if len(history) >= 2]
+        fair = sum(lengths) / math.ceil(len(lengths) / batch_size)
+        assert sizes[-1] <= 4 * batch_size
+        assert all(int((batch.targets < batch.n_items).sum()) < fair + max(lengths) for batch in batches)
+    else:
+        assert sizes[1:] == [batch_size] * (len(batches) - 1)  # only one may be smaller
     for batch in batches:
         pairs = [(histories[user][:-1][-max_length:], histories[user][1:][-max_length:]) for user in batch.users.tolist()]
         width = max(len(inputs) for inputs, _ in pairs)  # no wider than needed
@@ -212,3 +221,10 @@ def test_seeds_differ_by_seed_epoch_and_purpose() -> None:
 def test_seeds_are_those_of_every_release() -> None:
     # another number here means: the same seed trains another model
     assert (epoch_seed(0, 0), epoch_seed(42, 7, "order")) == (1620423220646905219, 2676434416818116067)
+
+
+def test_bucketed_batches_hold_like_numbers_of_positions() -> None:
+    histories = [list(range(2)) for _ in range(300)] + [list(range(31)) for _ in range(30)]  # 300 positions and 900
+    sampler = NextItemBatches(log_of(histories, 31), batch_size=33, max_length=50, seed=0)
+    positions = [int((batch.targets < batch.n_items).sum()) for batch in sampler(epoch=0)]
+    assert positions == [120] * 10  # 330 users / 33 a batch: 120 users of one position, or 4 of thirty

@@ -288,6 +288,20 @@ def test_a_disk_that_is_full_from_the_start_leaves_no_folder(write_cycle: Callab
     assert contents(out) == []
 
 
+def test_a_report_that_does_not_fit_leaves_the_run(write_cycle: Callable[..., Path], tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    command = [sys.executable, "-m", "monge", "train", "popular", str(write_cycle()), "--out", str(tmp_path / "run"), "--report"]
+    failed = limited(command, 64 * 1024)
+    assert failed.returncode == 2, failed.stderr
+    last = failed.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "report.html" in last
+    assert "Traceback" not in failed.stderr
+    assert "report.html" not in contents(tmp_path / "run")
+    assert not [name for name in contents(tmp_path / "run") if name.startswith(".")]
+    assert monge.load_run(tmp_path / "run").result["test"]
+
+
 def test_a_split_that_does_not_fit_is_not_half_written(write_cycle: Callable[..., Path], tmp_path: Path) -> None:
     data = write_cycle(n_users=200)
     before = contents(tmp_path)

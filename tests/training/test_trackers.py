@@ -84,3 +84,10 @@ def test_an_unknown_tracker_gets_the_nearest_name(cycle: Interactions, tmp_path:
     with pytest.raises(ConfigError, match="--track writes into the run directory"):
         monge.train("sasrec", cycle, track=["mlflow"], **OPTIONS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_absent_report_library_is_told_before_training(cycle: Interactions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monge.api.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'monge\[report\]'"):
+        monge.train("sasrec", cycle, out=tmp_path / "run", report=True, **OPTIONS)
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,10 @@ from monge.cli.options import DATA_OPTIONS, data_options, key_values, taken
 
 @click.group(cls=click.RichGroup)
 def data() -> None:
-    """Look at a log, split it, convert it; known data sets."""
+    """Look at a log, split it, convert it; known data sets.
+
+    Example: [bold]monge data describe ratings.csv[/bold]
+    """
 
 
 @data.command()

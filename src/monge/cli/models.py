@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import rich_click as click
@@ -32,9 +33,9 @@ def models(model: str | None, as_json: bool) -> None:
     rows = []
     for name, path in MODELS.items():
         text = (sys.modules[find_model(name).__module__].__doc__ or "").strip()
-        source = next((line for line in text.splitlines() if line.startswith("Source: ")), "").removeprefix("Source: ")
+        source = re.search(r"Source: (.+?)\.(?: [A-Z]|$)", " ".join(text.split()))  # to the end of its sentence
         description = text.splitlines()[0].partition(": ")[2]
-        rows.append({"name": name, "family": path.split(".")[2], "description": description, "paper": source})
+        rows.append({"name": name, "family": path.split(".")[2], "description": description, "paper": source[1] if source else ""})
     if as_json:
         print_json(rows)
         return

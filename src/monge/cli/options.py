@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 import rich_click as click
+from rich.markup import escape
 
 from monge.options import Option, describe_options
 
@@ -19,7 +20,7 @@ def config_options(cls: type, panel: str) -> list[click.Option]:
 
 def _option(option: Option, panel: str) -> click.Option:
     flag = f"--{option.name.replace('_', '-')}"
-    text = f"{option.help} [default: {option.default}]"
+    text = escape(f"{option.help} [default: {option.default}]")  # else brackets are taken for markup, and swallowed
     if option.type is bool:
         return click.RichOption([f"{flag}/--no-{flag[2:]}"], default=None, help=text, panel=panel)
     return click.RichOption([flag], type=_click_type(option.type), default=None, help=text, panel=panel)

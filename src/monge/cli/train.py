@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from rich.markup import escape
 
 from monge.cli.options import DATA_OPTIONS, config_options, key_values, taken
 
@@ -48,15 +49,15 @@ def _command(name: str) -> click.Command:
     cls = find_model(name)
 
     @click.argument("data")
-    @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default=None, help="How the log is split. [default: leave-one-out]")
+    @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default=None, help=r"How the log is split. \[default: leave-one-out]")
     @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
-    @click.option("--out", type=click.Path(path_type=Path), help="Run directory. [default: runs/MODEL-DATA]")
+    @click.option("--out", type=click.Path(path_type=Path), help=r"Run directory. \[default: runs/MODEL-DATA]")
     @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
     @click.option("--config", type=click.Path(path_type=Path), help="YAML file of options; the command line goes before it.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, and nothing else there.")
     @click.option("--metrics", help="Comma-separated, e.g. ndcg@10,recall@20,mrr.")
-    @click.option("--device", default=None, help="auto, cpu, cuda or mps. [default: auto]")
-    @click.option("--report/--no-report", default=None, help="Write report.html. [default: where plotly is installed]")
+    @click.option("--device", default=None, help=r"auto, cpu, cuda or mps. \[default: auto]")
+    @click.option("--report/--no-report", default=None, help=r"Write report.html. \[default: where plotly is installed]")
     @click.option("--track", multiple=True, metavar="NAME", help="Log epochs to tensorboard or mlflow too; repeatable.")
     def run(**values: Any) -> None:
         _train(name, values)
@@ -71,7 +72,9 @@ def _command(name: str) -> click.Command:
 
 def _help(cls: type, name: str) -> str:
     first = (sys.modules[cls.__module__].__doc__ or cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-    return f"{first}\n\nExample: [bold]monge train {name} ml-100k --out runs/{name.replace(':', '-')}[/bold]".replace("\n\n\n", "\n\n")
+    return f"{escape(first)}\n\nExample: [bold]monge train {name} ml-100k --out runs/{name.replace(':', '-')}[/bold]".replace(
+        "\n\n\n", "\n\n"
+    )
 
 
 def _train(model: str, values: dict[str, Any]) -> None:
@@ -80,10 +83,7 @@ def _train(model: str, values: dict[str, Any]) -> None:
     from monge.cli.show import Bars, print_json, stdout
     from monge.errors import ConfigError
     from monge.evaluation import DEFAULT_METRICS
-    from monge.models import find_model
-    from monge.options import option_names
     from monge.reporting import run_summary
-    from monge.training.loop import TrainingConfig
 
     data = values.pop("data")
     not_given = (None, (), False)  # a flag of the run that is off was not given; of a model it may be --no-something
@@ -92,19 +92,16 @@ def _train(model: str, values: dict[str, Any]) -> None:
         for name, value in values.items()
         if value is not None and (name not in RUN_OPTIONS or name == "report" or value not in not_given)
     }
-    options: dict[str, Any] = _from_file(given.pop("config", None)) | given
+    options: dict[str, Any] = _from_file(given.pop("config", None), model) | given
     read_options = taken(options, DATA_OPTIONS)
     protocol_options = options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option")
-    metrics = options.pop("metrics", None)
+    metrics: str | None = options.pop("metrics", None)
     out = Path(options.pop("out", None) or Path("runs") / f"{model.replace(':', '-')}-{Path(data).name.split('.')[0]}")
     as_json = options.pop("as_json", False)
     run_options: dict[str, Any] = {name: options.pop(name) for name in ("resume", "device", "protocol", "track") if name in options}
     report = options.pop("report", None)  # --no-report arrives as False and must stay
     if report is None:
         report = _has_plotly()
-    known = [*option_names(find_model(model).Config), *option_names(TrainingConfig)]
-    if unknown := [name for name in options if name not in known]:
-        raise ConfigError(f"unknown option in the file: {', '.join(unknown)}")
     watch = Bars()
     source: Any = data
     if not run_options.get("resume") and not data.endswith(".safetensors"):
@@ -138,15 +135,18 @@ def _has_plotly() -> bool:
     return find_spec("plotly") is not None and find_spec("jinja2") is not None
 
 
-def _from_file(path: Path | None) -> dict[str, Any]:
-    """Options of a YAML file.
+def _from_file(path: Path | None, model: str) -> dict[str, Any]:
+    """Options of a YAML file; those of the command itself as if they had been typed, the model's and training's as they are.
 
     Raises:
-        ConfigError: missing, unreadable, or not a mapping of names to values.
+        ConfigError: missing, unreadable, not a mapping of names to values, an unknown name or a wrong value.
     """
     import yaml
 
-    from monge.errors import ConfigError
+    from monge.errors import ConfigError, UnknownNameError, nearest
+    from monge.models import find_model
+    from monge.options import option_names
+    from monge.training.loop import TrainingConfig
 
     if path is None:
         return {}
@@ -158,4 +158,26 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a YAML file of options ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ConfigError(f"{path}: a file of options holds lines `name: value`")
-    return {name.replace("-", "_"): value for name, value in content.items()}
+    hyper = [*option_names(find_model(model).Config), *option_names(TrainingConfig)]
+    context = click.get_current_context()
+    typed = {
+        param.name: param for param in context.command.params if param.name in (*RUN_OPTIONS, *DATA_OPTIONS) and param.name != "config"
+    }
+    options: dict[str, Any] = {}
+    for name, value in ((name.replace("-", "_"), value) for name, value in content.items()):
+        several = [str(part) for part in (value if isinstance(value, list) else [value])]
+        if name in hyper:
+            options[name] = value
+        elif name == "protocol_options":
+            if not isinstance(value, dict):
+                raise ConfigError(f"{path}: protocol_options holds lines `name: value`; got {value!r}")
+            options[name] = {str(key): part for key, part in value.items()}
+        elif name not in typed:
+            raise UnknownNameError(f"{path}: no option {name!r}{nearest(name, [*hyper, *map(str, typed), 'protocol_options'])}")
+        elif name == "metrics":
+            options[name] = ",".join(several)
+        elif isinstance(value, dict) or (isinstance(value, list) and not typed[name].multiple):
+            raise ConfigError(f"{path}: {name} takes one value; got {value!r}")
+        elif value is not None:
+            options[name] = typed[name].type_cast_value(context, tuple(several) if typed[name].multiple else several[0])
+    return options

@@ -42,13 +42,14 @@ def ids(column: pl.Series, *, is_text: bool, where: str) -> pl.Series:
     _refuse(column.is_null() | (column == ""), column, where, "has no id")
     if not is_text:
         return column
-    if bool(column.str.contains(r"^-?\d+\.0$").all()):  # what a whole-number column with gaps becomes in pandas
+    missing = column.str.to_lowercase().is_in(_MISSING_WORDS)
+    if bool((column.str.contains(r"^-?\d+\.0$") | missing).all()):  # what a whole-number column with gaps becomes in pandas
         column = column.str.strip_suffix(".0")
     whole = column.str.contains(_WHOLE)
     if bool(whole.all()):
         numbers = column.cast(pl.Int64, strict=False)
         return numbers if not numbers.null_count() else column
-    if whole.any() and bool((whole | (missing := column.str.to_lowercase().is_in(_MISSING_WORDS))).all()):
+    if whole.any() and bool((whole | missing).all()):
         _refuse(missing, column, where, "has no id")
     return column
 

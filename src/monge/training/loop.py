@@ -17,9 +17,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from monge.data import Interactions
-from monge.errors import ConfigError, MongeError
+from monge.errors import ConfigError, MongeError, UnknownNameError, nearest
 from monge.models.contract import Trainable
 from monge.sampling import epoch_seed
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class DivergedError(MongeError):
@@ -103,8 +105,17 @@ class Callbacks:
 
 
 def make_fabric(precision: str = "32-true", device: str = "auto") -> Fabric:
-    """A launched Fabric on one device."""
-    fabric = Fabric(accelerator=device, devices=1, precision=precision)  # pyright: ignore[reportArgumentType]
+    """A launched Fabric on one device.
+
+    Raises:
+        ConfigError: no such device, or not on this machine.
+    """
+    if device not in DEVICES:
+        raise UnknownNameError(f"no device {device!r}{nearest(device, DEVICES)}")
+    try:
+        fabric = Fabric(accelerator=device, devices=1, precision=precision)  # pyright: ignore[reportArgumentType]
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"--device {device} with --precision {precision} is not to be had on this machine; try --device auto") from error
     fabric.launch()
     return fabric
 

@@ -38,6 +38,8 @@ from monge.training.loop import EpochRecord
 FORMAT = 1
 SAVED_ONCE = ("split.safetensors", "users.parquet", "items.parquet", "histories.parquet")
 """Files that never change after the directory was made; run.json holds their checksums."""
+REQUIRED = {"model": ("name", "config"), "training": ("seed",), "data": ("name", "describe"), "protocol": ("name",), "environment": ()}
+"""What run.json holds in any case."""
 GO_ON = "free some and go on with --resume"
 
 
@@ -123,6 +125,10 @@ class RunDirectory:
             raise RunError(f"{path}: damaged ({type(error).__name__}); restore it from a copy or train again") from error
         if run_format > FORMAT:
             raise RunError(f"{self.path}: run format {run_format} is newer than this Monge reads ({FORMAT}); upgrade Monge")
+        for part, names in REQUIRED.items():
+            if not isinstance(info.get(part), dict) or (missing := [name for name in names if name not in info[part]]):
+                what = part if not isinstance(info.get(part), dict) else f"{part}.{missing[0]}"
+                raise RunError(f"{path}: damaged (it has no {what}); restore it from a copy or train again")
         return info
 
     def append_record(self, record: EpochRecord) -> None:
