@@ -50,7 +50,7 @@ def row(name: str, found: dict[str, Any]) -> str:
     """One line of the table."""
     cells = [f"{found['test'][metric]['mean']:.4f}" for metric in METRICS]
     chosen = f"{found['validation']['ndcg@10']['mean']:.4f}"
-    epochs = f"{found['best_epoch']} of {found['epochs']}" if found["best_epoch"] else "–"
+    epochs = f"{found['best_epoch']} of {found['epochs']}" if found["best_epoch"] else "-"
     stopped = ""
     if found["best_epoch"] and found["epochs"] - found["best_epoch"] < found["training"]["patience"]:
         stopped = " (time limit)"

@@ -160,6 +160,7 @@ def _from_file(path: Path | None, model: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: a file of options holds lines `name: value`")
     hyper = [*option_names(find_model(model).Config), *option_names(TrainingConfig)]
     context = click.get_current_context()
+    assert context is not None
     typed = {
         param.name: param for param in context.command.params if param.name in (*RUN_OPTIONS, *DATA_OPTIONS) and param.name != "config"
     }

@@ -126,9 +126,9 @@ class RunDirectory:
         if run_format > FORMAT:
             raise RunError(f"{self.path}: run format {run_format} is newer than this Monge reads ({FORMAT}); upgrade Monge")
         for part, names in REQUIRED.items():
-            if not isinstance(info.get(part), dict) or (missing := [name for name in names if name not in info[part]]):
-                what = part if not isinstance(info.get(part), dict) else f"{part}.{missing[0]}"
-                raise RunError(f"{path}: damaged (it has no {what}); restore it from a copy or train again")
+            missing = [f"{part}.{name}" for name in names if name not in info[part]] if isinstance(info.get(part), dict) else [part]
+            if missing:
+                raise RunError(f"{path}: damaged (it has no {missing[0]}); restore it from a copy or train again")
         return info
 
     def append_record(self, record: EpochRecord) -> None:
