@@ -209,6 +209,15 @@ def test_temporal_queries_without_history_are_refused_before_training_or_left_ou
         assert monge.train(model, known, epochs=1, dim=4).result["test"]["mrr"]["mean"] > 0
 
 
+def test_a_trained_model_of_users_refuses_a_known_user_without_a_training_row() -> None:
+    split = leave_one_out(log_of(cycle_sequences()))
+    fewer = replace(split, **{part: getattr(split, part).take(np.arange(7)) for part in ("validation", "test")})
+    run = monge.train("bprmf", replace(fewer, train=split.train.select(split.train.user != 7)), epochs=1, dim=4, device="cpu")
+    assert scores(run.model, split.test.take(np.array([6]))).isfinite().all()
+    with pytest.raises(QueryError, match="1 of 1 queries are from users whom training never saw"):
+        scores(run.model, split.test.take(np.array([7])))
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_similar_items_leave_out_the_item_itself(name: str, runs: dict[str, monge.Run]) -> None:
     rows = runs[name].similar("i2", k=N_ITEMS - 1)

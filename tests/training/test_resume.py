@@ -32,7 +32,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "mstein": {**SEQUENCE, "similarity_warmup": 2},
     "bprmf": {"dim": 8, "batch_size": 64},
 }
-ROOT = Path(__file__).parents[2]
+PATHS = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+"""Where a process of its own finds this package of tests."""
 
 
 def tensors(model: Any) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def start(data: Path, out: Path, *, stall: tuple[Path, int] | None = None, resum
     """`monge train` in a process of its own; `stall` is where it says that it waits, and in which batch."""
     extra = {} if stall is None else {FOLDER: str(stall[0]), BATCH: str(stall[1])}
     command = [sys.executable, "-m", "monge", "train", MODEL, str(data), "--out", str(out), "--no-report", *CLI]
-    environment = {**os.environ, **extra, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    environment = {**os.environ, **extra, "PYTHONPATH": PATHS, "COLUMNS": "200"}
     return subprocess.Popen(
         [*command, "--resume"] if resume else command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

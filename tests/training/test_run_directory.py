@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -17,11 +18,13 @@ import pytest
 import torch
 
 import monge
+from monge.data.files import write_atomically
 from monge.errors import MongeError, RunError
 from monge.training.run import FORMAT, RunDirectory, known_histories
 from tests.conftest import cycle_sequences, log_of
 
-ROOT = Path(__file__).parents[2]
+PATHS = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+"""Where a process of its own finds this package of tests."""
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +232,7 @@ def limited(command: list[str], n_bytes: int) -> subprocess.CompletedProcess[str
     """Run with a limit on the size of any file: writing beyond it fails with EFBIG, as a full disk fails with ENOSPC."""
     return subprocess.run(
         command,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": PATHS, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)),
@@ -285,7 +288,28 @@ def test_a_disk_that_is_full_from_the_start_leaves_no_folder(write_cycle: Callab
     assert last.startswith("error: ")
     assert "no space left" in last
     assert "--resume" not in last  # there is nothing to go on with
-    assert contents(out) == []
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("n_written", range(5))
+def test_a_folder_that_cannot_be_filled_is_taken_away(n_written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever file of a new run does not fit any more: nothing stays, and the same call works once there is space."""
+    written = []
+
+    def write(path: Path, content: bytes | str) -> None:
+        if len(written) == n_written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path.name)
+        write_atomically(path, content)
+
+    log = log_of(cycle_sequences())
+    with monkeypatch.context() as patched:
+        patched.setattr("monge.training.run.write_atomically", write)
+        with pytest.raises(RunError, match=r"no space left to write it; free some and try again"):
+            monge.train("popular", log, out=tmp_path / "run")
+    assert len(written) == n_written
+    assert list(tmp_path.iterdir()) == []
+    assert monge.train("popular", log, out=tmp_path / "run").result
 
 
 def test_a_report_that_does_not_fit_leaves_the_run(write_cycle: Callable[..., Path], tmp_path: Path) -> None:
