@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ from monge.training.loop import Callbacks, TrainingConfig, fit, make_fabric
 
 def peak_memory() -> int:
     """Bytes, the most that this process had resident."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would include the process that started this one
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def measure(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import sys
 import time
 from importlib.metadata import version
@@ -66,7 +65,8 @@ def settings_of(arguments: argparse.Namespace, model_type: ModelType) -> dict[st
 
 def peak_memory() -> int:
     """Bytes of memory that this process has had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would include the process that started this one
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def main() -> None:

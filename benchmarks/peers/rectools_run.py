@@ -12,7 +12,6 @@ import argparse
 import json
 import logging
 import platform
-import resource
 import time
 import warnings
 from importlib.metadata import version
@@ -68,7 +67,8 @@ def metrics_at_k(recommended: pd.DataFrame, truth: pd.DataFrame) -> dict[str, fl
 
 def peak_memory() -> int:
     """Bytes of memory that this process has had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would include the process that started this one
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def main() -> None:
