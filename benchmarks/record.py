@@ -112,7 +112,7 @@ def git_commit() -> dict[str, Any]:
 def without_folders(command: str) -> str:
     """A command whose absolute paths are cut to their last part.
 
-    >>> without_folders("python -m benchmarks --data=/home/ann/ml-100k.inter --out benchmarks/x.json")
+    >>> without_folders("python -m benchmarks --data=/mnt/ann/ml-100k.inter --out benchmarks/x.json")
     'python -m benchmarks --data=ml-100k.inter --out benchmarks/x.json'
     """
     return re.sub(r"(?<![^\s='\"])/(?:[^\s/'\"]+/)+", "", command)

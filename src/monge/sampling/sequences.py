@@ -33,8 +33,8 @@ class NextItemBatches:
     """Each epoch visits every user once; sequences of like length share a batch, so that little of it is padding.
 
     Batches hold like numbers of POSITIONS then, not of users: a loss is a mean over positions, and with equal numbers of users
-    a step on short sequences would count each of its positions many times as much as a step on long ones (measured to cost a
-    tenth of NDCG@10 on Beauty, docs/decisions/0003).
+    a step on short sequences would count each of its positions many times as much as a step on long ones (measured to cost more
+    than a tenth of NDCG@10 on Beauty, docs/decisions/0003).
 
     A user's training items v_1..v_m give the input v_1..v_{m-1} and the targets v_2..v_m, the newest `max_length` of
     them. Users with fewer than two training items have nothing to predict and are left out.
