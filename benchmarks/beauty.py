@@ -42,21 +42,21 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stosa-softmax-t14-drop4": ("stosa", {**SOFTMAX, "temperature": 0.14, "dropout": 0.4}),
     "mstein-softmax": (
         "mstein",
-        {**SOFTMAX, "temperature": 0.2, "cl_readout": "last", "cl_weight": 0.1, "cl_temperature": 0.5, "max_minutes": 15},
+        {**SOFTMAX, "temperature": 0.2, "cl_readout": "last", "cl_weight": 0.1, "cl_temperature": 0.5},
     ),
     # published settings
-    "sasrec-bce": ("sasrec", {"max_minutes": 8, **LIMITS}),
-    "sasrec-ce": ("sasrec", {"loss": "full_ce", "max_minutes": 8, **LIMITS}),
-    "stosa": ("stosa", {"max_minutes": 10, **LIMITS}),
-    "stosa-passthrough": ("stosa", {"mean_stream": "passthrough", "max_minutes": 8, **LIMITS}),
-    "mstein": ("mstein", {"max_minutes": 22, **LIMITS}),
+    "sasrec-bce": ("sasrec", {**LIMITS}),
+    "sasrec-ce": ("sasrec", {"loss": "full_ce", **LIMITS}),
+    "stosa": ("stosa", {**LIMITS}),
+    "stosa-passthrough": ("stosa", {"mean_stream": "passthrough", **LIMITS}),
+    "mstein": ("mstein", {**LIMITS}),
     "mstein-passthrough-inv": (
         "mstein",
-        {"mean_stream": "passthrough", "cl_sim": "inv_w2", "cl_temperature": 1e-6, "max_minutes": 10, **LIMITS},
+        {"mean_stream": "passthrough", "cl_sim": "inv_w2", "cl_temperature": 1e-6, **LIMITS},
     ),
-    "mstein-inv": ("mstein", {"cl_sim": "inv_w2", "cl_temperature": 1e-6, "max_minutes": 8, **LIMITS}),
-    "mstein-passthrough": ("mstein", {"mean_stream": "passthrough", "max_minutes": 8, **LIMITS}),
-    "coserec": ("coserec", {"max_minutes": 8, **LIMITS}),
+    "mstein-inv": ("mstein", {"cl_sim": "inv_w2", "cl_temperature": 1e-6, **LIMITS}),
+    "mstein-passthrough": ("mstein", {"mean_stream": "passthrough", **LIMITS}),
+    "coserec": ("coserec", {**LIMITS}),
 }
 
 
