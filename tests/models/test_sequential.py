@@ -134,6 +134,25 @@ def test_the_contrastive_part_is_the_loss_between_the_two_views() -> None:
     assert got == pytest.approx(total / 8, rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["mstein", "coserec"])
+def test_a_bucket_of_many_users_is_contrasted_in_groups_of_at_most_the_batch_size(name: str) -> None:
+    """Each user of a group has the others of that group as negatives, and counts once in the mean."""
+    cls: Any = find_model(name)
+    torch.manual_seed(0)
+    model = cls(cls.Config(**(SMALL | {"batch_size": 4}), dropout=0.0, attention_dropout=0.0, cl_weight=1.0), n_users=50, n_items=N_ITEMS)
+    many_short = log_of([[user % 9, user % 9 + 1] for user in range(40)] + [[0, 1, 2, 3, 4, 5, 6]] * 10)
+    batch = max(model.batches(many_short, seed=0, device=CPU)(0), key=lambda batch: len(batch.next_item.users))
+    n = len(batch.next_item.users)
+    assert n > 4
+    a, b = batch.views.chunk(2)
+    groups = torch.arange(n).tensor_split(-(-n // 4))
+    assert max(map(len, groups)) <= 4
+    with torch.no_grad():
+        got = model.loss(batch)["cl"].item()
+        parts = [model.loss(TwoViewBatch(batch.next_item, torch.cat([a[rows], b[rows]])))["cl"].item() for rows in groups]
+    assert got == pytest.approx(sum(part * len(rows) for part, rows in zip(parts, groups, strict=True)) / n, rel=1e-5)
+
+
 def test_trimmed_views_leave_out_padding_alone() -> None:
     """Without dropout, positions that are padding in every view are equal in all rows and add nothing to any distance."""
     values = []

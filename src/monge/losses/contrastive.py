@@ -1,7 +1,7 @@
 """Contrastive losses between two views of the same B users.
 
-Both stack the views to 2B rows: the positive of row i is row i + B (mod 2B), the other 2B - 2 rows are negatives, and
-both directions count.  ln(2B - 1) means "cannot tell the rows apart".
+Both take the views stacked to 2B rows, view a of every user and then view b: the positive of row i is row i + B (mod 2B),
+the other 2B - 2 rows are negatives, and both directions count.  ln(2B - 1) means "cannot tell the rows apart".
 
 Axes: B users, V width of one view's vector.
 """
@@ -31,13 +31,11 @@ def two_view_cross_entropy(logits: Tensor) -> Tensor:
     return F.cross_entropy(logits.masked_fill(itself, -torch.inf), positive)
 
 
-def wasserstein_discrepancy(
-    z_a: Tensor, z_b: Tensor, *, similarity: Literal["neg_w2", "inv_w2"] = "neg_w2", temperature: float = 1.0
-) -> Tensor:
+def wasserstein_discrepancy(z: Tensor, *, similarity: Literal["neg_w2", "inv_w2"] = "neg_w2", temperature: float = 1.0) -> Tensor:
     """Contrastive loss by the squared 2-Wasserstein distance between the views.
 
     Args:
-        z_a, z_b: (B, V) views as [mean, standard deviation] of all their parts.
+        z: (2B, V) stacked views as [mean, standard deviation] of all their parts.
         similarity: "neg_w2" = -W2 (the paper); "inv_w2" = 1 / (1 + W2) (the authors' code).
         temperature: > 0, in units of the similarity.
 
@@ -45,18 +43,17 @@ def wasserstein_discrepancy(
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be > 0; got {temperature}")
-    distances = w2_within(torch.cat([z_a, z_b]))
+    distances = w2_within(z)
     return two_view_cross_entropy((-distances if similarity == "neg_w2" else 1 / (1 + distances)) / temperature)
 
 
-def info_nce_two_views(a: Tensor, b: Tensor, *, similarity: Literal["cosine", "dot"] = "cosine", temperature: float = 1.0) -> Tensor:
-    """InfoNCE between two views: (B, V), (B, V) -> () nats.
+def info_nce_two_views(rows: Tensor, *, similarity: Literal["cosine", "dot"] = "cosine", temperature: float = 1.0) -> Tensor:
+    """InfoNCE between two stacked views: (2B, V) -> () nats.
 
     Source: MStein, Eq. 6 with cosine similarity; "dot" without normalisation is CoSeRec's own code (arXiv:2108.06479).
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be > 0; got {temperature}")
-    rows = torch.cat([a, b])
     if similarity == "cosine":
         rows = F.normalize(rows, dim=-1)
     return two_view_cross_entropy(rows @ rows.T / temperature)

@@ -8,6 +8,7 @@ Where the authors' code differs: it passes the mask ratio as the reorder ratio, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -18,7 +19,7 @@ from monge.data import Interactions, QueryBatch
 from monge.losses import info_nce_two_views
 from monge.models.contract import Batches
 from monge.models.sequential.sasrec import SASRec
-from monge.models.sequential.views import ContrastiveConfig, TwoViewBatch, read_out, two_view_batches
+from monge.models.sequential.views import ContrastiveConfig, TwoViewBatch, contrast, two_view_batches
 from monge.nn import Scoring
 
 
@@ -52,10 +53,8 @@ class CoSeRec(nn.Module):
 
     def loss(self, batch: TwoViewBatch) -> dict[str, Tensor]:
         """Next-item loss plus cl_weight * InfoNCE of the views."""
-        config = self.config
-        a, b = read_out(self.backbone.encoder(batch.views), config.cl_readout).chunk(2)
-        contrast = info_nce_two_views(a, b, similarity=config.cl_sim, temperature=config.cl_temperature)
-        return {**self.backbone.loss(batch.next_item), "cl": config.cl_weight * contrast}
+        info_nce = partial(info_nce_two_views, similarity=self.config.cl_sim, temperature=self.config.cl_temperature)
+        return {**self.backbone.loss(batch.next_item), "cl": contrast(self.config, batch.views, self.backbone.encoder, info_nce)}
 
     def query_vectors(self, queries: QueryBatch) -> Tensor:
         """(B, D)."""

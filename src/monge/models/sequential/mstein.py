@@ -11,6 +11,7 @@ view (`cl_padding`). Not copied: a second ELU + 1 inside the loss, and an online
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -22,7 +23,7 @@ from monge.losses import wasserstein_discrepancy
 from monge.models.contract import Batches, check_ranges
 from monge.models.sequential.next_item import INFINITY, Loss
 from monge.models.sequential.stosa import STOSA
-from monge.models.sequential.views import ContrastiveConfig, TwoViewBatch, read_out, two_view_batches
+from monge.models.sequential.views import ContrastiveConfig, TwoViewBatch, contrast, two_view_batches
 from monge.nn import Scoring
 from monge.nn.stochastic import MeanStream
 
@@ -85,10 +86,11 @@ class MStein(nn.Module):
 
     def loss(self, batch: TwoViewBatch) -> dict[str, Tensor]:
         """Eq. 15: the next-item parts plus cl_weight * L_MStein."""
-        config = self.config
-        a, b = read_out(self.backbone.encoder.states(batch.views), config.cl_readout).chunk(2)
-        contrast = wasserstein_discrepancy(a, b, similarity=config.cl_sim, temperature=config.cl_temperature)
-        return {**self.backbone.loss(batch.next_item), "cl": config.cl_weight * contrast}
+        discrepancy = partial(wasserstein_discrepancy, similarity=self.config.cl_sim, temperature=self.config.cl_temperature)
+        return {
+            **self.backbone.loss(batch.next_item),
+            "cl": contrast(self.config, batch.views, self.backbone.encoder.states, discrepancy),
+        }
 
     def query_vectors(self, queries: QueryBatch) -> Tensor:
         """(B, 2D)."""

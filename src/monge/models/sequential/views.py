@@ -109,6 +109,22 @@ def two_view_batches(
     return epochs_of(len(sampler), run)
 
 
-def read_out(states_BTV: Tensor, readout: Readout) -> Tensor:
-    """What stands for a view: (B, T, V) -> (B, T * V) or (B, V)."""
-    return states_BTV.flatten(1) if readout == "flatten" else states_BTV[:, -1]
+def contrast(config: ContrastiveConfig, views: Tensor, encode: Callable[[Tensor], Tensor], loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """The contrastive loss of the two views, times `cl_weight`.
+
+    Bucketed batches of short sequences hold more than `batch_size` users. They are encoded and contrasted in groups of at most
+    `batch_size`, so that an anchor has no more negatives than the option promises, and tables stay small.
+
+    Args:
+        config: the readout, the weight and the group's size.
+        views: (2B, T) view a of every user, then view b.
+        encode: (2G, T) -> (2G, T, V) states.
+        loss: (2G, W) stacked views of G users -> () the mean over 2G anchors.
+    """
+    a, b = views.chunk(2)
+    n_groups = -(-len(a) // config.batch_size)
+    total = views.new_zeros((), dtype=torch.float32)
+    for part_a, part_b in zip(a.tensor_split(n_groups), b.tensor_split(n_groups), strict=True):
+        states_GTV = encode(torch.cat([part_a, part_b]))
+        total = total + len(part_a) * loss(states_GTV.flatten(1) if config.cl_readout == "flatten" else states_GTV[:, -1])
+    return config.cl_weight * total / len(a)
