@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 
 import monge
 from monge.data.files import write_atomically
 from monge.errors import MongeError, RunError
+from monge.training.checkpoint import read_tensors, save_tensors
 from monge.training.run import FORMAT, RunDirectory, known_histories
 from tests.conftest import cycle_sequences, log_of
 
@@ -54,7 +56,7 @@ def assert_one_sentence(error: BaseException) -> None:
 
 def test_a_run_directory_holds_what_its_page_says(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    expected = {"run.json", "result.json", "metrics.jsonl", "split.safetensors", "weights.safetensors", "weights.sha256"}
+    expected = {"run.json", "result.json", "metrics.jsonl", "split.safetensors", "weights.safetensors"}
     assert names == expected | {"users.parquet", "items.parquet", "histories.parquet"}
     info = json.loads((finished / "run.json").read_text())
     assert (info["format"], info["state"], info["model"]["name"]) == (FORMAT, "finished", "sasrec")
@@ -145,10 +147,25 @@ def test_one_flipped_byte_of_the_weights_is_noticed(run: Path) -> None:
         monge.load_run(run)
 
 
-def test_a_missing_checksum_is_an_incomplete_run(run: Path) -> None:
-    (run / "weights.sha256").unlink()
-    with pytest.raises(RunError, match=r"weights\.sha256 cannot be read"):
+def test_weights_without_a_checksum_are_damaged(run: Path) -> None:
+    path = run / "weights.safetensors"
+    path.write_bytes(save(load(path.read_bytes()), metadata={"monge": "{}"}))
+    with pytest.raises(RunError, match=r"weights.safetensors: damaged \(its checksum"):
         monge.load_run(run)
+
+
+def test_tensors_of_every_kind_come_back(tmp_path: Path) -> None:
+    tensors = {
+        "scalar": torch.tensor(2.5),
+        "half": torch.ones(2, 3, dtype=torch.bfloat16),
+        "none": torch.empty(0, 4),
+        "flags": torch.tensor([True]),
+    }
+    save_tensors(tmp_path / "x.safetensors", tensors, {"epoch": 3})
+    found, header = read_tensors(tmp_path / "x.safetensors")
+    assert header == {"epoch": 3}
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype for name, tensor in tensors.items())
 
 
 def test_weights_of_another_width_do_not_fit(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -37,11 +38,10 @@ def load_model_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             tensor.copy_(tensors[name])
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any] | None = None) -> bytes:
-    """Write tensors atomically; returns the file's content (for a checksum)."""
-    content = save(tensors, metadata={"monge": json.dumps(header or {})})
-    write_atomically(path, content)
-    return content
+def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any] | None = None) -> None:
+    """Write tensors atomically, their checksum in the same file: the two cannot come from different epochs."""
+    content = {**(header or {}), "sha256": _digest(tensors)}
+    write_atomically(path, save(tensors, metadata={"monge": json.dumps(content)}))  # one key: the order of several is not fixed
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -52,12 +52,25 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(str(path), framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("monge", "{}"))
-            return {name: handle.get_tensor(name) for name in handle.keys()}, header  # noqa: SIM118 (not a dict)
+            header: dict[str, Any] = json.loads((handle.metadata() or {}).get("monge", "{}"))
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError:
         raise RunError(f"{path}: no such file; the run directory is incomplete") from None
     except (SafetensorError, ValueError, OSError, KeyError) as error:
         raise RunError(f"{path}: damaged or truncated ({error}); train again or restore it from a copy") from error
+    if header.pop("sha256", None) != _digest(tensors):
+        raise RunError(f"{path}: damaged (its checksum is not the one that was stored); restore it from a copy or train again")
+    return tensors, header
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
 
 
 def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

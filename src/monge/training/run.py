@@ -6,7 +6,7 @@
 | split.safetensors        | the split that was trained on and tested                                          |
 | users, items .parquet    | ids by number; items with their titles and other columns                          |
 | histories.parquet        | all that is known of each user, for recommendations                               |
-| weights.safetensors      | the model of the best epoch; weights.sha256 holds its checksum                    |
+| weights.safetensors      | the model of the best epoch                                                       |
 | checkpoint.safetensors   | the last epoch with the optimizer's state (until the run is finished)             |
 | metrics.jsonl            | one line an epoch                                                                 |
 | result.json, report.html | test metrics with intervals, groups, examples                                     |
@@ -142,10 +142,9 @@ class RunDirectory:
             write_atomically(self.path / "metrics.jsonl", "".join(json.dumps(asdict(record)) + "\n" for record in records))
 
     def save_weights(self, model: nn.Module) -> None:
-        """Write the model's weights with their checksum beside them."""
+        """Write the model's weights."""
         with disk_errors(self.path, GO_ON):
-            content = save_tensors(self.path / "weights.safetensors", model_tensors(model))
-            write_atomically(self.path / "weights.sha256", _checksum(content) + "\n")
+            save_tensors(self.path / "weights.safetensors", model_tensors(model))
 
     def load_weights(self, model: nn.Module) -> None:
         """Put the saved weights into a model.
@@ -153,13 +152,7 @@ class RunDirectory:
         Raises:
             RunError: missing, damaged, or of another model.
         """
-        path = self.path / "weights.safetensors"
-        tensors, _ = read_tensors(path)
-        try:
-            expected = (self.path / "weights.sha256").read_text(errors="replace").strip()
-        except OSError as error:
-            raise RunError(f"{self.path}: weights.sha256 cannot be read; the run directory is incomplete") from error
-        _compare(path, path.read_bytes(), expected)
+        tensors, _ = read_tensors(self.path / "weights.safetensors")
         load_model_tensors(model, tensors)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
