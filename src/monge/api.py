@@ -31,7 +31,7 @@ from monge.options import build_config, option_names
 from monge.training.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
 from monge.training.environment import environment, package_version
 from monge.training.loop import Callbacks, Progress, TrainingConfig, fit, make_fabric
-from monge.training.run import GO_ON, RunDirectory, disk_errors, known_histories
+from monge.training.run import GO_ON, RunDirectory, disk_errors
 from monge.training.watch import Watch, tracked
 
 NOTHING = Ragged.from_lists([[]])
@@ -375,6 +375,8 @@ def train(
         MongeError: any of its kinds; before training starts where that is possible, with nothing left on disk.
     """
     watch = watch or Watch()
+    if report and out is None:
+        raise ConfigError("report=True writes into the run directory: give out=DIR")
     if report and not (find_spec("plotly") and find_spec("jinja2")):
         raise MissingExtraError("Plotly or Jinja2", "report", "the HTML report")
     if track:
@@ -389,6 +391,9 @@ def train(
         if option not in known:
             raise UnknownNameError(f"model {model} has no option {option!r}{nearest(option, known)}")
     config = build_config(cls.Config, model_options)
+    unused: Mapping[str, str] = config.unused() if hasattr(config, "unused") else {}
+    for option in model_options.keys() & unused.keys():
+        watch.message(f"--{option.replace('_', '-')} has no effect with {unused[option]}")
     training = build_config(TrainingConfig, {name: value for name, value in options.items() if name in training_names})
     for metric in (*metrics, training.select):
         parse_metric(metric)
@@ -408,12 +413,10 @@ def train(
             return load_run(directory.path, trusted=[model])
         _same_options(info, model, asdict(config), asdict(training))
         split = directory.split()
-        histories = directory.histories()
         name = info["data"]["name"]
     else:
         log, split, found_name = _data(data, protocol, protocol_options, watch)
         name = name or found_name
-        histories = known_histories(split, log)
         info = {
             "monge": package_version(),
             "command": command,
@@ -439,7 +442,7 @@ def train(
         info["protocol"]["notes"] = [*(kept for kept in info["protocol"]["notes"] if kept != note), note]
     _check_answerable(model, cls, split, learn_from)
     if directory is not None and not resume:
-        info = directory.create(info, split, histories)
+        info = directory.create(info, split)
 
     start = time.perf_counter()
     progress = Progress()
@@ -472,7 +475,7 @@ def train(
         "test": test.to_dict(),
         "groups": standard_groups(test, split.test, split.train),
     }
-    run = Run(directory, recommender, split.train.users, split.train.items, split.train.item_columns, histories, info, result)
+    run = Run(directory, recommender, split.train.users, split.train.items, split.train.item_columns, split.histories, info, result)
     result["examples"] = _examples(run, split.test)
     if directory is not None:
         directory.write_json("result.json", result)

@@ -83,6 +83,14 @@ def test_options_reach_the_run(call: Call, write_cycle: Callable[..., Path]) -> 
     assert info["data"]["describe"]["n_users"] == sum(len(row) >= 6 for row in cycle_sequences())
 
 
+def test_an_option_without_effect_is_told(call: Call, write_cycle: Callable[..., Path]) -> None:
+    done = call(
+        "train", "stosa", write_cycle(), *SMALL, "--loss", "full_ce", "--pvn-weight", "0.1", "--n-negatives", "4", "--temperature", "2"
+    )
+    told = [line for line in done.err.splitlines() if "has no effect" in line]
+    assert sorted(told) == ["--n-negatives has no effect with --loss full_ce", "--pvn-weight has no effect with --loss full_ce"]
+
+
 def test_defaults_give_way_to_the_file_and_the_file_to_the_command_line(
     call: Call, write_cycle: Callable[..., Path], tmp_path: Path
 ) -> None:

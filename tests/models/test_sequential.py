@@ -56,14 +56,15 @@ def test_stosa_scores_are_minus_w2_up_to_a_constant(temperature: float, normalis
         assert scores[q].tolist() == pytest.approx([value + shift for value in distance], abs=1e-9)
 
 
-def test_sasrec_scores_are_inner_products_with_the_newest_state() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.25])
+def test_sasrec_scores_are_inner_products_with_the_newest_state(temperature: float) -> None:
     torch.manual_seed(0)
-    model = SASRec(SASRecConfig(**SMALL), n_users=5, n_items=N_ITEMS).eval()
+    model = SASRec(SASRecConfig(**SMALL, temperature=temperature), n_users=5, n_items=N_ITEMS).eval()
     asked = queries_of([[2, 3]], [[]], n_items=N_ITEMS).batch()
     with torch.inference_mode():
         state = model.encoder(asked.padded(6))[0, -1].tolist()
         expected = [sum(a * b for a, b in zip(state, model.encoder.items.weight[i].tolist(), strict=True)) for i in range(N_ITEMS)]
-        assert model.scores(asked)[0].tolist() == pytest.approx(expected, abs=1e-5)
+        assert model.scores(asked)[0].tolist() == pytest.approx([score / temperature for score in expected], abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["sasrec", "stosa", "mstein", "coserec"])

@@ -22,7 +22,7 @@ import monge
 from monge.data.files import write_atomically
 from monge.errors import MongeError, RunError
 from monge.training.checkpoint import read_tensors, save_tensors
-from monge.training.run import FORMAT, RunDirectory, known_histories
+from monge.training.run import FORMAT, RunDirectory
 from tests.conftest import cycle_sequences, log_of
 
 PATHS = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -81,12 +81,17 @@ def test_what_is_known_of_a_user_is_the_whole_log(finished: Path) -> None:
     assert len(run.recommend("u3", k=10, include_seen=True)) == 10
 
 
-def test_histories_from_a_split_are_those_of_the_log() -> None:
+@pytest.mark.parametrize("protocol", ["leave-one-out", "ratio", "temporal", "strong-generalisation"])
+def test_a_split_file_knows_the_same_of_each_user_as_the_log(protocol: str, tmp_path: Path) -> None:
     log = log_of(cycle_sequences())
-    split = monge.make_split(log, "leave-one-out")
-    from_log, from_parts = known_histories(split, log), known_histories(split)
-    assert from_parts.values.tolist() == from_log.values.tolist()
-    assert from_parts.offsets.tolist() == from_log.offsets.tolist()
+    monge.make_split(log, protocol).save(tmp_path / "split.safetensors")
+    run = monge.train("popular", str(tmp_path / "split.safetensors"), out=tmp_path / "run")
+    loaded = monge.load_run(tmp_path / "run")
+    for user, sequence in enumerate(cycle_sequences()):
+        number = int(run.users.number(f"u{user}"))
+        expected = [f"i{item}" for item in sequence]  # oldest first, whichever part each item fell into
+        assert run.items.decode(run.histories[number]).tolist() == expected
+        assert loaded.items.decode(loaded.histories[number]).tolist() == expected
 
 
 @pytest.mark.parametrize("name", ["users.parquet", "items.parquet", "histories.parquet", "split.safetensors", "weights.safetensors"])

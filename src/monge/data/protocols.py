@@ -298,6 +298,7 @@ def _split(
         protocol=protocol,
         options=dict(options),
         notes=tuple(notes),
+        histories=log.sequences,
         fold_in=None if fold_in is None else log.select(fold_in),
     )
 

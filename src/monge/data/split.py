@@ -31,6 +31,8 @@ class Split:
     test: Queries
     protocol: str
     """Name of the protocol, e.g. `leave-one-out`."""
+    histories: Ragged
+    """(n_users rows) all that the log knows of each user, oldest first: where a live recommendation starts."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the protocol was asked (ratios, seed, ...)."""
     notes: Sequence[str] = ()
@@ -48,13 +50,13 @@ class Split:
             _pack_ids(arrays, name, vocabulary.ids)
         for name, column in self.train.item_columns.items():
             _pack_ids(arrays, f"item_column.{name}", column)
+        _pack_rows(arrays, "histories", self.histories)
         for name, queries in (("validation", self.validation), ("test", self.test)):
             arrays[f"{name}.user"] = queries.user.astype(np.int32)
             for part in ("history", "truth", "candidates"):
                 rows: Ragged | None = getattr(queries, part)
                 if rows is not None:
-                    arrays[f"{name}.{part}.values"] = rows.values.astype(np.int32)
-                    arrays[f"{name}.{part}.lengths"] = rows.lengths.astype(np.int32)
+                    _pack_rows(arrays, f"{name}.{part}", rows)
             for group, labels in queries.groups.items():
                 _pack_ids(arrays, f"{name}.group.{group}", labels)
         header = {
@@ -92,6 +94,7 @@ class Split:
                 protocol=header["protocol"],
                 options=header["options"],
                 notes=tuple(header["notes"]),
+                histories=_unpack_rows(arrays, "histories"),
                 fold_in=_unpack_interactions(arrays, "fold_in", shared) if "fold_in.user" in arrays else None,
             )
         except (SafetensorError, KeyError, ValueError, TypeError, IndexError, UnicodeDecodeError) as error:
@@ -118,19 +121,24 @@ def _unpack_interactions(arrays: Mapping[str, npt.NDArray[Any]], name: str, shar
 
 
 def _unpack_queries(arrays: Mapping[str, npt.NDArray[Any]], name: str, n_items: int) -> Queries:
-    def ragged(part: str) -> Ragged:
-        lengths = arrays[f"{name}.{part}.lengths"].astype(np.int64)
-        return Ragged.from_lengths(arrays[f"{name}.{part}.values"].astype(np.int64), lengths)
-
     groups = _names_under(arrays, f"{name}.group.")
     return Queries(
         n_items=n_items,
         user=arrays[f"{name}.user"].astype(np.int64),
-        history=ragged("history"),
-        truth=ragged("truth"),
-        candidates=ragged("candidates") if f"{name}.candidates.values" in arrays else None,
+        history=_unpack_rows(arrays, f"{name}.history"),
+        truth=_unpack_rows(arrays, f"{name}.truth"),
+        candidates=_unpack_rows(arrays, f"{name}.candidates") if f"{name}.candidates.values" in arrays else None,
         groups={group: _unpack_ids(arrays, f"{name}.group.{group}") for group in groups},
     )
+
+
+def _pack_rows(arrays: dict[str, npt.NDArray[Any]], name: str, rows: Ragged) -> None:
+    arrays[f"{name}.values"] = rows.values.astype(np.int32)
+    arrays[f"{name}.lengths"] = rows.lengths.astype(np.int32)
+
+
+def _unpack_rows(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Ragged:
+    return Ragged.from_lengths(arrays[f"{name}.values"].astype(np.int64), arrays[f"{name}.lengths"].astype(np.int64))
 
 
 def _names_under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[str]:

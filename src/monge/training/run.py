@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 from torch import nn
 
-from monge.data import Interactions, Ragged, Split, Vocabulary
+from monge.data import Ragged, Split, Vocabulary
 from monge.data.files import write_atomically
 from monge.errors import DataError, RunError
 from monge.training.checkpoint import load_model_tensors, model_tensors, read_tensors, save_tensors
@@ -75,7 +75,7 @@ class RunDirectory:
             what = "already holds a run" if (self.path / "run.json").exists() else "exists and is not empty"
             raise RunError(f"{self.path} {what}; choose another --out, go on with it by --resume, or remove it")
 
-    def create(self, info: Mapping[str, Any], split: Split, histories: Ragged) -> dict[str, Any]:
+    def create(self, info: Mapping[str, Any], split: Split) -> dict[str, Any]:
         """Make the directory with all that is known before training; nothing stays where that fails.
 
         Returns:
@@ -91,7 +91,7 @@ class RunDirectory:
                 split.save(self.path / "split.safetensors")
                 self._write_ids("users", split.train.users, {})
                 self._write_ids("items", split.train.items, split.train.item_columns)
-                rows = [histories[user].tolist() for user in range(len(histories))]
+                rows = [split.histories[user].tolist() for user in range(len(split.histories))]
                 self._write_parquet("histories", pl.DataFrame({"items": pl.Series(rows, dtype=pl.List(pl.Int64))}))
                 write_atomically(self.path / "metrics.jsonl", "")
                 checksums = {name: _checksum((self.path / name).read_bytes()) for name in SAVED_ONCE}
@@ -254,19 +254,3 @@ def _compare(path: Path, content: bytes, expected: str | None) -> None:
 
 def _vocabulary(ids: pl.Series) -> Vocabulary:
     return Vocabulary(ids.to_numpy().astype(np.int64) if ids.dtype == pl.Int64 else np.array([*ids.to_list(), None], dtype=object)[:-1])
-
-
-def known_histories(split: Split, log: Interactions | None = None) -> Ragged:
-    """All that is known of each user: the log's sequences, or what the split's parts add up to."""
-    if log is not None and len(log.users) == len(split.train.users):
-        return log.sequences
-    parts = [(split.train.user, split.train.item)]
-    if split.fold_in is not None:
-        parts.append((split.fold_in.user, split.fold_in.item))
-    for queries in (split.validation, split.test):
-        known = queries.user >= 0
-        parts.append((np.repeat(queries.user, queries.truth.lengths), queries.truth.values))
-        assert bool(known.all()), "a protocol's queries have users of the vocabulary"
-    user, item = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.argsort(user, kind="stable")
-    return Ragged.from_lengths(item[order], np.bincount(user, minlength=split.train.n_users).astype(np.int64))

@@ -65,6 +65,16 @@ class NextItemConfig:
         if self.dim % self.n_heads:
             raise ConfigError(f"--n-heads must divide --dim; got {self.n_heads} heads for width {self.dim}")
 
+    def unused(self) -> dict[str, str]:
+        """Options that this configuration does not read -> the option that makes it so."""
+        needed_by = {
+            "n_negatives": ("gbce", "sampled_softmax"),
+            "shared_negatives": ("gbce", "sampled_softmax"),
+            "gbce_calibration": ("gbce",),
+            "pvn_weight": ("bpr",),
+        }
+        return {option: f"--loss {self.loss}" for option, losses in needed_by.items() if self.loss not in losses}
+
 
 def next_item_batches(config: NextItemConfig, train: Interactions, *, seed: int, device: torch.device) -> NextItemBatches:
     """The batches that a loss needs."""

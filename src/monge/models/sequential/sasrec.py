@@ -64,9 +64,9 @@ class SASRec(nn.Module):
         return next_item_loss(self.config, self.scoring, self.encoder(batch.sequences), self.item_table, batch)
 
     def query_vectors(self, queries: QueryBatch) -> Tensor:
-        """(B, D): the state at the newest item."""
+        """(B, D): the state at the newest item, over the temperature."""
         require_history(queries, "sasrec")
-        return self.scoring.vectors(self.encoder(queries.padded(self.config.max_length))[:, -1])
+        return self.scoring.vectors(self.encoder(queries.padded(self.config.max_length))[:, -1]) / self.config.temperature
 
     def item_vectors(self) -> tuple[Tensor, Tensor | None]:
         """(n_items, D), no bias."""

@@ -60,6 +60,10 @@ class ContrastiveConfig(NextItemConfig):
         if self.short_set not in SHORT_SETS:
             raise UnknownNameError(f"--short-set {self.short_set!r} is unknown{nearest(self.short_set, SHORT_SETS)}")
 
+    def unused(self) -> dict[str, str]:
+        """Options that this configuration does not read -> the option that makes it so."""
+        return super().unused() | ({"cl_padding": "--cl-readout last"} if self.cl_readout == "last" else {})
+
 
 @dataclass(frozen=True, eq=False)
 class TwoViewBatch:
