@@ -25,6 +25,7 @@ SOFTMAX: dict[str, Any] = {
     "dropout": 0.2, "batch_size": 256, "learning_rate": 2e-3, "select": "ndcg@10", "patience": 10,
 }  # fmt: skip
 SAS = {**SOFTMAX, "attention_dropout": 0.2}
+CONTRAST = {**SOFTMAX, "cl_readout": "last", "cl_weight": 0.1, "cl_temperature": 0.5}
 
 TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "popular": ("popular", {}),
@@ -40,10 +41,10 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stosa-softmax-t20": ("stosa", {**SOFTMAX, "temperature": 0.2}),
     "stosa-softmax-t20-drop4": ("stosa", {**SOFTMAX, "temperature": 0.2, "dropout": 0.4}),
     "stosa-softmax-t14-drop4": ("stosa", {**SOFTMAX, "temperature": 0.14, "dropout": 0.4}),
-    "mstein-softmax": (
-        "mstein",
-        {**SOFTMAX, "temperature": 0.2, "cl_readout": "last", "cl_weight": 0.1, "cl_temperature": 0.5},
-    ),
+    "mstein-softmax-t20": ("mstein", {**CONTRAST, "temperature": 0.2}),
+    "mstein-softmax-t14": ("mstein", {**CONTRAST, "temperature": 0.14}),
+    "mstein-softmax-t14-drop4": ("mstein", {**CONTRAST, "temperature": 0.14, "dropout": 0.4}),
+    "mstein-softmax-t14-cl01": ("mstein", {**CONTRAST, "temperature": 0.14, "cl_weight": 0.01}),
     # published settings
     "sasrec-bce": ("sasrec", {**LIMITS}),
     "sasrec-ce": ("sasrec", {"loss": "full_ce", **LIMITS}),
