@@ -31,7 +31,8 @@ LABELS = {
     "sasrec-softmax-t10-drop4": "the same, T .1, dropout .4", "sasrec-softmax-t07-drop4": "the same, T .07, dropout .4",
     "stosa-softmax-t10": "STOSA, normalised, sampled softmax, T .1", "stosa-softmax-t20": "the same, T .2",
     "stosa-softmax-t20-drop4": "the same, T .2, dropout .4", "stosa-softmax-t14-drop4": "the same, T .14, dropout .4",
-    "mstein-softmax": "MStein, the same loss plus its contrastive term",
+    "mstein-softmax-t20": "MStein, the same loss and its contrastive term, T .2", "mstein-softmax-t14": "the same, T .14",
+    "mstein-softmax-t14-drop4": "the same, T .14, dropout .4", "mstein-softmax-t14-cl01": "the same, T .14, contrastive weight .01",
 }  # fmt: skip
 
 
