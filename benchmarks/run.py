@@ -1,6 +1,7 @@
 """`make bench`: everything measured, one thing after another, peers in turns with Monge. Needs MONGE_DATA and a quiet machine.
 
-`python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, sasrec, beauty, sasrec-beauty, ranking, attention.
+`python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, multvae, sasrec, beauty, collaborative,
+sasrec-beauty, ranking, attention.
 """
 
 from __future__ import annotations
@@ -202,6 +203,48 @@ def beauty() -> None:
     )
 
 
+LIKE_MULTIVAE = {"dim": 128, "hidden": 600, "batch_size": 2048, "dropout": 0.5, "kl_cap": 0.2, "kl_steps": 200_000}
+
+
+def multvae(folder: Path) -> None:
+    """MultVAE beside RecBole's MultiVAE on ml-100k."""
+    split = monge.make_split(open_log("ml-100k"), "ratio", {"test_history": "train+validation"})
+    split.save(folder / "ratio.safetensors")
+    write_split(split, folder / "ratio")
+    asked = {"model": "multvae", "data": str(folder / "ratio.safetensors"), "epochs": 30, "options": LIKE_MULTIVAE}
+    arguments = ["--data", folder / "ratio", "--model", "MultiVAE", "--epochs", 30, "--metrics", "--set", "train_neg_sample_args=null"]
+    ours, theirs = in_turns("recbole", "recbole_run.py", arguments, asked, times=3)
+    record(
+        "multvae-ml-100k",
+        {"comparisons": compared("MultVAE, ml-100k, batch 2048, 30 epochs", "recbole", ours, theirs), "monge": ours, "recbole": theirs},
+        command="python -m benchmarks.run multvae",
+        threads=THREADS,
+        peer_versions={"recbole": "1.2.1"},
+        notes=["random 8:1:1 per user, both libraries on the same rows and queries; RecBole's MultiVAE with its defaults (128, 600, tanh)"],
+    )
+
+
+COLLABORATIVE = ("itemknn", "p3alpha", "rp3beta", "slim", "ease", "wmf", "bpf", "mf", "neumf", "multvae", "sinkhorncf")
+ON_GOWALLA = ("sinkhorncf", "itemknn", "rp3beta", "slim")
+
+
+def collaborative() -> None:
+    """SinkhornCF's epoch beside MultVAE's, rankings of ml-1m-ge4 by every collaborative model, memory on gowalla."""
+    figures: dict[str, Any] = {}
+    for name in COLLABORATIVE:
+        found = child(model=name, data="ml-1m-ge4", protocol="ratio", epochs=3, rankings=3)
+        figures[f"ml-1m-ge4, {name}: one epoch or solve, s"] = median_after_first(found["epoch_seconds"])
+        figures[f"ml-1m-ge4, {name}: full ranking of {found['n_queries']:,} users, s"] = median_after_first(found["ranking_seconds"])
+        figures[f"ml-1m-ge4, {name}: peak memory, MiB"] = found["peak_memory_bytes"] / MIB
+    epoch = "ml-1m-ge4, {}: one epoch or solve, s"
+    figures["SinkhornCF's epoch over MultVAE's"] = figures[epoch.format("sinkhorncf")] / figures[epoch.format("multvae")]
+    for name in ON_GOWALLA:
+        found = child(model=name, data="gowalla", protocol="ratio", epochs=1, rankings=1)
+        figures[f"gowalla, {name}: one epoch or solve, s"] = found["epoch_seconds"][0]
+        figures[f"gowalla, {name}: peak memory, MiB"] = found["peak_memory_bytes"] / MIB
+    record("collaborative", figures, command="python -m benchmarks.run collaborative", threads=THREADS)
+
+
 def ranking() -> None:
     """What part of the machine's matrix-product rate full ranking reaches, and its memory over a million items."""
     found = child(model="sasrec", data="amazon-beauty", epochs=1, rankings=5, options={"n_layers": 1})
@@ -223,13 +266,15 @@ def ranking() -> None:
 
 def main(parts: list[str]) -> None:
     """Run the named parts, or all."""
-    wanted = parts or ["startup", "bprmf", "sasrec", "beauty", "ranking", "attention", "sasrec-beauty"]
+    wanted = parts or ["startup", "bprmf", "multvae", "sasrec", "beauty", "collaborative", "ranking", "attention", "sasrec-beauty"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         actions: dict[str, Any] = {
             "startup": startup,
             "bprmf": lambda: bprmf(folder),
             "sasrec": lambda: sasrec(folder),
+            "multvae": lambda: multvae(folder),
+            "collaborative": collaborative,
             "beauty": beauty,
             "sasrec-beauty": lambda: sasrec_beauty(folder),
             "ranking": ranking,

@@ -20,6 +20,7 @@ class Lazy(click.RichGroup):
         "recommend": ("monge.cli.ask:recommend", "The best items for a user, or for a history of items."),
         "similar": ("monge.cli.ask:similar", "The items most like one item."),
         "compare": ("monge.cli.ask:compare", "Runs side by side, with a paired test on the same queries."),
+        "reproduce": ("monge.cli.reproduce:reproduce", "A paper's table on the data at hand: seeds, paired tests, what the paper prints."),
         "show": ("monge.cli.ask:show", "What a run is and what it reached."),
         "models": ("monge.cli.models:models", "The models that there are; with a name: its options."),
         "data": ("monge.cli.data:data", "Look at a log, split it, convert it; known data sets."),

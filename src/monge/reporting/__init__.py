@@ -5,11 +5,22 @@ Everything here reads plain data: the files of a run directory, or dictionaries 
 
 from monge.reporting.report import write_report
 from monge.reporting.run_files import RunFiles, read_run_files
-from monge.reporting.tables import description_table, metrics_table, models_table, options_table, recommendations_table, run_summary
+from monge.reporting.tables import (
+    description_table,
+    experiment_table,
+    experiments_table,
+    metrics_table,
+    models_table,
+    options_table,
+    recommendations_table,
+    run_summary,
+)
 
 __all__ = [
     "RunFiles",
     "description_table",
+    "experiment_table",
+    "experiments_table",
     "metrics_table",
     "models_table",
     "options_table",

@@ -168,6 +168,47 @@ def models_table(models: Iterable[Mapping[str, Any]], *, title: str | None = Non
     return _titled(title, table)
 
 
+def experiments_table(experiments: Mapping[str, tuple[str, str, str]]) -> RenderableType:
+    """Name -> (title, source, data) of the papers' tables."""
+    table = _table()
+    table.add_column(Text("name"), no_wrap=True, style="bold")
+    table.add_column(Text("what"), ratio=2, overflow="fold")
+    table.add_column(Text("source"), ratio=2, overflow="fold", style="dim")
+    table.add_column(Text("data"), no_wrap=True)
+    for name, (title, source, data) in experiments.items():
+        table.add_row(*(Text(plain(cell)) for cell in (name, title, source, data)))
+    return table
+
+
+def experiment_table(record: Mapping[str, Any]) -> RenderableType:
+    """A reproduced table: per row and metric the mean over seeds, their spread, what the paper prints; then the comparisons."""
+    rows: Mapping[str, Mapping[str, Any]] = record["rows"]
+    table = _table()
+    table.add_column(Text("row"), overflow="fold")
+    for metric in record["metrics"]:
+        table.add_column(Text(plain(metric)), justify="right", overflow="fold")
+    table.add_column(Text("training"), justify="right", no_wrap=True)
+    for label, row in rows.items():
+        cells: list[Text] = []
+        for metric in record["metrics"]:
+            values = [one[metric] for one in row["by_seed"]]
+            spread = f" ±{number((max(values) - min(values)) / 2, like=values[0])}" if len(values) > 1 else ""
+            printed = row["paper"].get(metric)
+            below = "" if printed is None else f"\n{number(printed)}"
+            cells.append(Text.assemble(number(row["mean"][metric]), (spread, "dim"), (below, "dim italic")))
+        table.add_row(Text(plain(label)), *cells, Text(duration(sum(row["seconds"]) / len(row["seconds"]))))
+    parts: list[RenderableType] = [Text(plain(f"{record['title']}: {record['data']}, {record['protocol']['name']}"), style="bold"), table]
+    caption = f"Mean over queries and {record['seeds']} seeds ± half the range of the seeds; below, in italics: what the paper prints"
+    parts.append(Text(f"{caption} ({plain(record['source'])}).", style="dim"))
+    for one in record["against"]:
+        gain = "" if one["gain_percent"] is None else f" ({one['gain_percent']:+.1f} %"
+        gain += f", paper {one['paper_gain_percent']:+.1f} %)" if gain and one["paper_gain_percent"] is not None else ")" if gain else ""
+        interval = f"[{one['low']:+.4f}, {one['high']:+.4f}], paired t-test p = {one['p_t']:.2g}"
+        parts.append(Text(plain(f"{one['a']} against {one['b']}, {one['metric']}: {one['difference']:+.4f}{gain} {interval}")))
+    parts.extend(Text(plain(f"note: {note}"), style="dim") for note in record["notes"])
+    return Group(*parts)
+
+
 def options_table(options: Mapping[str, Any], *, title: str | None = None) -> RenderableType:
     """Name and value of each option."""
     table = _table()

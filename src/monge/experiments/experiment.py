@@ -1,0 +1,52 @@
+"""What an experiment is: variants of models on one split, what the paper printed for each, and which of them are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One row of a table: a model with its options."""
+
+    label: str
+    """The row's name; unique in its experiment."""
+    model: str
+    """As in `monge models`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the model and of training, on top of the experiment's."""
+    paper: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> what the paper prints (on the paper's data, which may be another)."""
+    seeded: bool = True
+    """False: every seed gives the same model, so one run is enough."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One table or figure of a paper."""
+
+    title: str
+    source: str
+    """Paper and table."""
+    data: str
+    """A known data set that it runs on unless another is given."""
+    variants: Sequence[Variant]
+    metrics: Sequence[str]
+    protocol: str
+    protocol_options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of training and of models, for every variant that has them."""
+    against: Sequence[tuple[str, str]] = ()
+    """(label, label of what it is compared with): relative gains and paired tests."""
+    notes: Sequence[str] = ()
+    """What a reader of the table must know."""
+
+    def __post_init__(self) -> None:
+        labels = [variant.label for variant in self.variants]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"labels must be unique; got {labels}")
+        unknown = {label for pair in self.against for label in pair} - set(labels)
+        if unknown:
+            raise ValueError(f"compared but no variant: {sorted(unknown)}")

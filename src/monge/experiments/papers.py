@@ -1,0 +1,25 @@
+"""The experiments by name. To add one: its table as data in a file of its paper, one line here."""
+
+from __future__ import annotations
+
+from monge.errors import UnknownNameError, nearest
+from monge.experiments import sinkhorncf
+from monge.experiments.experiment import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "sinkhorncf/loss-replacement": sinkhorncf.LOSS_REPLACEMENT,
+    "sinkhorncf/comparison": sinkhorncf.COMPARISON,
+    "sinkhorncf/sensitivity": sinkhorncf.SENSITIVITY,
+    "sinkhorncf/ablation": sinkhorncf.ABLATION,
+}
+
+
+def find_experiment(name: str) -> Experiment:
+    """An experiment by its name.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if name not in EXPERIMENTS:
+        raise UnknownNameError(f"no experiment {name!r}{nearest(name, EXPERIMENTS)}; see monge reproduce")
+    return EXPERIMENTS[name]

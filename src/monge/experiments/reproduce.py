@@ -1,0 +1,182 @@
+"""Run an experiment: every variant with every seed on one split, kept as run directories, summed up in one record."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from monge.api import Watch, load_run, make_split, open_log, train
+from monge.data import Split
+from monge.data.files import write_atomically
+from monge.errors import ConfigError, RunError, UnknownNameError, nearest
+from monge.evaluation import compare_paired
+from monge.experiments.experiment import Experiment, Variant
+from monge.experiments.papers import find_experiment
+from monge.models import find_model
+from monge.options import option_names
+from monge.training.environment import environment
+from monge.training.loop import TrainingConfig
+from monge.training.run import disk_errors
+
+Values = dict[str, npt.NDArray[np.float64]]
+"""Metric -> (Q,) one value a query, mean over the seeds."""
+
+
+def reproduce(
+    name: str,
+    *,
+    data: str | None = None,
+    out: str | Path | None = None,
+    seeds: int = 3,
+    only: Sequence[str] = (),
+    data_options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    command: str | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Train what has no finished run yet, evaluate on test, compare.
+
+    Args:
+        name: a name from `monge reproduce`.
+        data: a data set's name or file; by default the experiment's.
+        out: where runs, split and record go; by default runs/reproduce/NAME-DATA. Called again it goes on where it stopped.
+        seeds: how many (0, 1, ...).
+        only: labels of variants; by default all.
+        data_options: how the log is read and filtered (`rating_at_least`, columns).
+        options: of training and models, over the experiment's own (`{"epochs": 5}`).
+        command: how this was called, for the record.
+        watch: sees progress.
+
+    Returns:
+        The record, as it stands in OUT/record.json after each variant.
+
+    Raises:
+        UnknownNameError: no such experiment or variant. RunError: `out` belongs to another experiment or data set.
+    """
+    experiment = find_experiment(name)
+    watch = watch or Watch()
+    if seeds < 1:
+        raise ConfigError(f"--seeds must be at least 1; got {seeds}")
+    labels = [variant.label for variant in experiment.variants]
+    for label in only:
+        if label not in labels:
+            raise UnknownNameError(f"{name} has no variant {label!r}{nearest(label, labels)}")
+    data = data or experiment.data
+    folder = Path(out) if out is not None else Path("runs") / "reproduce" / f"{name.replace('/', '-')}-{Path(data).name.split('.')[0]}"
+    split = _split(experiment, name, data, folder, data_options or {}, watch)
+    record: dict[str, Any] = {
+        "experiment": name,
+        "title": experiment.title,
+        "source": experiment.source,
+        "command": command,
+        "data": data,
+        "protocol": {"name": split.protocol, "options": dict(split.options), "notes": list(split.notes)},
+        "fingerprint": split.train.fingerprint,
+        "environment": environment(),
+        "notes": list(experiment.notes),
+        "seeds": seeds,
+        "metrics": list(experiment.metrics),
+        "rows": {},
+        "against": [],
+    }
+    values: dict[str, Values] = {}
+    for variant in experiment.variants:
+        if only and variant.label not in only:
+            continue
+        watch.message(f"== {variant.label}")
+        record["rows"][variant.label], values[variant.label] = _variant(experiment, variant, folder, seeds, options or {}, watch)
+        record["against"] = [
+            _compared(a, b, metric, values, experiment)
+            for a, b in experiment.against
+            if a in values and b in values
+            for metric in experiment.metrics
+        ]
+        with disk_errors(folder):
+            write_atomically(folder / "record.json", json.dumps(record, indent=2, default=str) + "\n")
+    return record
+
+
+def _split(experiment: Experiment, name: str, data: str, folder: Path, data_options: Mapping[str, Any], watch: Watch) -> Split:
+    """The experiment's split: made once, kept in the folder."""
+    path, about = folder / "split.safetensors", folder / "experiment.json"
+    asked = {"experiment": name, "data": data, "data_options": dict(data_options)}
+    if path.exists():
+        try:
+            found = json.loads(about.read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{about}: missing or damaged; choose another --out") from error
+        if found != asked:
+            raise RunError(f"{folder} holds {found.get('experiment')} on {found.get('data')}, or other data options; choose another --out")
+        return Split.load(path)
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} exists and is not empty; choose another --out")
+    split = make_split(open_log(data, echo=watch.message, **data_options), experiment.protocol, experiment.protocol_options)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(about, json.dumps(asked) + "\n")
+        split.save(path)
+    return split
+
+
+def _variant(
+    experiment: Experiment, variant: Variant, folder: Path, seeds: int, options: Mapping[str, Any], watch: Watch
+) -> tuple[dict[str, Any], Values]:
+    """One row: all its seeds trained (or found), their metrics, and per query the mean over them."""
+    known = {*option_names(find_model(variant.model).Config), *option_names(TrainingConfig)}
+    chosen = {**experiment.options, **variant.options, **options}
+    chosen = {option: value for option, value in chosen.items() if option in known or option in variant.options}
+    by_seed: list[dict[str, float]] = []
+    validation: list[float] = []
+    per_query: list[Values] = []
+    seconds: list[float] = []
+    select = str(chosen.get("select", "ndcg@10"))
+    for seed in range(seeds if variant.seeded else 1):
+        path = folder / re.sub(r"[^\w.-]+", "-", variant.label).strip("-") / f"seed{seed}"
+        run = train(
+            variant.model,
+            str(folder / "split.safetensors"),
+            out=path,
+            resume=(path / "run.json").exists(),
+            metrics=list(dict.fromkeys([*experiment.metrics, select])),
+            watch=watch,
+            seed=seed,
+            **chosen,
+        )
+        found = load_run(path).evaluate(experiment.metrics)
+        per_query.append(dict(found.values))
+        by_seed.append({metric: float(found.metrics[metric].mean) for metric in experiment.metrics})
+        validation.append(run.result["validation"][select]["mean"])
+        seconds.append(run.result["seconds"]["training"])
+    row = {
+        "model": variant.model,
+        "options": chosen,
+        "paper": dict(variant.paper),
+        "mean": {metric: float(np.mean([one[metric] for one in by_seed])) for metric in experiment.metrics},
+        "by_seed": by_seed,
+        "validation": {select: validation},
+        "seconds": seconds,
+    }
+    return row, {metric: np.mean([one[metric] for one in per_query], axis=0) for metric in experiment.metrics}
+
+
+def _compared(a: str, b: str, metric: str, values: Mapping[str, Values], experiment: Experiment) -> dict[str, Any]:
+    """A against B on the test queries, each query's value being the mean over the seeds; the paper's gain beside ours."""
+    ours = compare_paired(values[a][metric], values[b][metric])
+    base = float(values[b][metric].mean())
+    paper = {variant.label: variant.paper.get(metric) for variant in experiment.variants}
+    printed_a, printed_b = paper[a], paper[b]
+    return {
+        "a": a,
+        "b": b,
+        "metric": metric,
+        **asdict(ours),
+        "gain_percent": 100 * ours.difference / base if base else None,
+        "paper_gain_percent": 100 * (printed_a - printed_b) / printed_b if printed_a and printed_b else None,
+    }

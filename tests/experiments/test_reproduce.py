@@ -1,0 +1,119 @@
+"""Experiments: their data, and the runner on a toy table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import monge
+from monge.errors import ConfigError, RunError, UnknownNameError
+from monge.evaluation import compare_paired
+from monge.experiments import EXPERIMENTS, Experiment, Variant, reproduce
+from monge.experiments.papers import find_experiment
+from monge.models import find_model
+from monge.options import build_config, option_names
+from monge.training.loop import TrainingConfig
+from tests.conftest import cycle_sequences
+
+TOY = Experiment(
+    title="A toy",
+    source="nobody, Table 0",
+    data="toy.csv",
+    protocol="leave-one-out",
+    metrics=("ndcg@5", "mrr"),
+    options={"epochs": 2, "dim": 8, "max_length": 6, "n_layers": 1, "select": "mrr"},
+    variants=(
+        Variant(label="Popular", model="popular", seeded=False, paper={"ndcg@5": 0.1}),
+        Variant(label="SASRec, slow", model="sasrec", options={"learning_rate": 1e-5}, paper={"ndcg@5": 0.2}),
+        Variant(label="SASRec", model="sasrec", options={"learning_rate": 1e-2}),
+    ),
+    against=(("SASRec, slow", "Popular"), ("SASRec", "SASRec, slow")),
+)
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(EXPERIMENTS, "toy/table", TOY)
+    rows = [(f"u{user}", f"i{item}", time) for user, items in enumerate(cycle_sequences()) for time, item in enumerate(items)]
+    pl.DataFrame(rows, schema=["user", "item", "time"], orient="row").write_csv("toy.csv")
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_row_of_every_paper_can_be_built(name: str) -> None:
+    experiment = find_experiment(name)
+    training = option_names(TrainingConfig)
+    for option in experiment.options:
+        assert option in training or any(option in option_names(find_model(v.model).Config) for v in experiment.variants), option
+    for variant in experiment.variants:
+        cls = find_model(variant.model)
+        chosen = {**experiment.options, **variant.options}
+        build_config(cls.Config, {key: value for key, value in chosen.items() if key in option_names(cls.Config)})
+        assert set(variant.options) <= {*option_names(cls.Config), *training}, variant.label
+        assert set(variant.paper) <= set(experiment.metrics), variant.label
+
+
+def test_rows_are_means_over_seeds_and_pairs_are_tested_query_by_query(toy: Path) -> None:
+    record = reproduce("toy/table", out=toy, seeds=2)
+    assert json.loads((toy / "record.json").read_text())["rows"] == record["rows"]
+    assert list(record["rows"]) == ["Popular", "SASRec, slow", "SASRec"]
+    assert [len(row["by_seed"]) for row in record["rows"].values()] == [1, 2, 2]
+    runs = {label: [monge.load_run(toy / folder / f"seed{seed}") for seed in (0, 1)] for label, folder in FOLDERS.items()}
+    assert [run.info["training"]["seed"] for run in runs["SASRec"]] == [0, 1]
+    assert runs["SASRec"][0].info["model"]["config"]["learning_rate"] == 1e-2
+    values = {label: np.mean([run.evaluate(["mrr"]).values["mrr"] for run in pair], axis=0) for label, pair in runs.items()}
+    for label, mean in values.items():
+        assert record["rows"][label]["mean"]["mrr"] == pytest.approx(float(mean.mean()))
+    row = next(one for one in record["against"] if (one["a"], one["metric"]) == ("SASRec", "mrr"))
+    expected = compare_paired(values["SASRec"], values["SASRec, slow"])
+    assert (row["difference"], row["p_t"]) == pytest.approx((expected.difference, expected.p_t))
+    assert row["gain_percent"] == pytest.approx(100 * expected.difference / values["SASRec, slow"].mean())
+    assert row["paper_gain_percent"] is None
+    printed = next(one for one in record["against"] if (one["a"], one["metric"]) == ("SASRec, slow", "ndcg@5"))
+    assert printed["paper_gain_percent"] == pytest.approx(100)
+
+
+FOLDERS = {"SASRec": "SASRec", "SASRec, slow": "SASRec-slow"}
+
+
+def test_it_goes_on_where_it_stopped(toy: Path) -> None:
+    reproduce("toy/table", out=toy, seeds=1, only=["SASRec"])
+    weights = toy / "SASRec" / "seed0" / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    record = reproduce("toy/table", out=toy, seeds=2, only=["SASRec"])
+    assert weights.stat().st_mtime_ns == before
+    assert list(record["rows"]) == ["SASRec"]
+    assert len(record["rows"]["SASRec"]["by_seed"]) == 2
+    assert record["against"] == []
+
+
+def test_what_is_asked_wrongly_is_told(toy: Path) -> None:
+    with pytest.raises(UnknownNameError, match="no experiment 'toy/tabel'; did you mean 'toy/table'"):
+        reproduce("toy/tabel")
+    with pytest.raises(UnknownNameError, match="has no variant 'SASrec'; did you mean 'SASRec'"):
+        reproduce("toy/table", out=toy, only=["SASrec"])
+    with pytest.raises(ConfigError, match="--seeds must be at least 1"):
+        reproduce("toy/table", out=toy, seeds=0)
+    assert not toy.exists()
+    reproduce("toy/table", out=toy, seeds=1, only=["Popular"])
+    with pytest.raises(RunError, match=r"holds toy/table on toy\.csv, or other data options; choose another --out"):
+        reproduce("toy/table", out=toy, data_options={"min_length": 5})
+
+
+def test_the_table_on_the_command_line(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.cli.command import monge_cli
+
+    done = monge_cli(capsys, "reproduce", "toy/table", "--out", toy, "--seeds", "2", "--option", "epochs=1", "--json")
+    record: dict[str, Any] = json.loads(done.out)
+    assert record["command"].startswith("monge reproduce toy/table")
+    assert record["rows"]["SASRec"]["options"]["epochs"] == 1
+    shown = monge_cli(capsys, "reproduce", "toy/table", "--out", toy, "--seeds", "2", "--option", "epochs=1").out
+    assert f"{record['rows']['SASRec']['mean']['mrr']:.4f}" in shown
+    assert "paper +100.0 %" in shown
+    assert "sinkhorncf/comparison" in monge_cli(capsys, "reproduce").out
