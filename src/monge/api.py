@@ -26,7 +26,7 @@ from monge.data.interactions import ObjectArray
 from monge.errors import ConfigError, DataError, MissingExtraError, QueryError, RunError, UnknownNameError, nearest
 from monge.evaluation import DEFAULT_METRICS, Evaluation, compare_paired, evaluate, parse_metric, standard_groups, top_items
 from monge.evaluation.ranking import TieOrder, score_blocks
-from monge.models import MODELS, InnerProduct, Recommender, Solvable, Trainable, find_model
+from monge.models import MODELS, ItemVectors, Recommender, Solvable, Trainable, find_model
 from monge.options import build_config, option_names
 from monge.training.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
 from monge.training.environment import environment, package_version
@@ -114,7 +114,7 @@ class Run:
         if not 1 <= k < len(self.items):
             raise ConfigError(f"--k must be between 1 and the number of other items, {len(self.items) - 1}; got {k}")
         with torch.inference_mode():
-            if isinstance(self.model, InnerProduct):
+            if isinstance(self.model, ItemVectors):
                 vectors = torch.nn.functional.normalize(self.model.item_vectors()[0], dim=-1)
                 scores = (vectors[number] @ vectors.T)[None].clone()
             else:

@@ -32,6 +32,24 @@ EVERY = [
     ("stosa", "pvn_weight", -0.1), ("mstein", "pvn_weight", -0.1),
     ("bprmf", "dim", 0), ("bprmf", "regularisation", -1.0), ("bprmf", "batch_size", 0), ("bprmf", "learning_rate", 0.0),
     ("bprmf", "weight_decay", -1.0),
+    *[
+        (name, option, value)
+        for name in ("mf", "neumf", "multvae", "sinkhorncf")
+        for option, value in (
+            ("dim", 0), ("batch_size", 0), ("learning_rate", 0.0), ("weight_decay", -1.0), ("epsilon", 0.0), ("n_iterations", 0),
+            ("shrink", -1.0),
+        )
+    ],
+    *[
+        (name, option, value)
+        for name in ("multvae", "sinkhorncf")
+        for option, value in (
+            ("hidden", 0), ("n_hidden", -1), ("dropout", 1.0), ("kl_cap", -0.1), ("kl_steps", 0),
+        )
+    ],
+    ("neumf", "hidden", 0), ("neumf", "n_negatives", 0),
+    ("sinkhorncf", "alpha", 1.0), ("sinkhorncf", "alpha", -0.1), ("sinkhorncf", "k", 0), ("sinkhorncf", "l1_weight", -1.0),
+    ("sinkhorncf", "l1_every", 0), ("sinkhorncf", "l1_start_epoch", -1), ("sinkhorncf", "l1_max_users", -1),
     ("itemknn", "k", 0), ("itemknn", "shrink", -1.0), ("itemknn", "bm25_k1", -0.1), ("itemknn", "bm25_b", 1.5),
 ]  # fmt: skip
 
@@ -65,6 +83,10 @@ def test_not_a_number_is_out_of_range(option: str, value: str) -> None:
         ("mstein", "cl_padding", "none"),
         ("coserec", "cl_sim", "neg_w2"),
         ("itemknn", "weighting", "log"),
+        ("mf", "observation", "normal"),
+        ("neumf", "form", "he2016"),
+        ("multvae", "activation", "elu"),
+        ("sinkhorncf", "flow", "iaf3"),
         ("sasrec", "bucketed", "perhaps"),
     ],
 )
@@ -137,3 +159,16 @@ def test_published_settings_are_the_defaults() -> None:
         0.5,
     )
     assert (coserec.cl_weight, coserec.cl_temperature, coserec.substitute_ratio, coserec.insert_ratio) == (0.1, 1, 0.1, 0.4)
+
+
+def test_sinkhorncfs_defaults_are_the_papers() -> None:
+    """Li et al., WWW 2021, sec. 4.1, where it speaks; the KL term and ReLU are the published code's."""
+    sinkhorn, mult, mf, neumf = (find_model(name).Config() for name in ("sinkhorncf", "multvae", "mf", "neumf"))
+    assert (sinkhorn.k, sinkhorn.n_iterations, sinkhorn.epsilon, sinkhorn.alpha, sinkhorn.shrink) == (200, 5, 1.0, 0.03, 0)
+    assert (sinkhorn.l1_weight, sinkhorn.l1_every, sinkhorn.l1_start_epoch, sinkhorn.l1_max_users) == (1, 1, 0, 0)
+    assert (sinkhorn.debias, sinkhorn.flow, sinkhorn.activation, mult.activation) == (False, "none", "relu", "tanh")
+    for config in (sinkhorn, mult):
+        assert (config.dim, config.hidden, config.n_hidden, config.dropout, config.batch_size) == (200, 600, 1, 0.5, 500)
+        assert (config.kl_cap, config.kl_steps, config.learning_rate) == (0.2, 200_000, 1e-3)
+    assert (mf.dim, mf.batch_size, mf.observation, mult.observation) == (16, 200, "gaussian", "multinomial")
+    assert (neumf.dim, neumf.hidden, neumf.form, neumf.observation) == (16, 50, "he2017", "bernoulli")

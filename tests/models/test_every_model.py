@@ -18,10 +18,15 @@ from tests.conftest import cycle_sequences, log_of, queries_of
 
 OUTSIDE = "tests.models.outside:Transitions"
 SEQUENCE: dict[str, Any] = {"dim": 8, "max_length": 6, "batch_size": 16, "n_heads": 2}
+BAG: dict[str, Any] = {"dim": 4, "hidden": 8, "batch_size": 16}
 SMALL: dict[str, dict[str, Any]] = {
     "popular": {},
     "itemknn": {"k": 5},
     "bprmf": {"dim": 8, "batch_size": 32, "item_bias": True},
+    "mf": {"dim": 4, "batch_size": 16},
+    "neumf": {"dim": 4, "batch_size": 64},
+    "multvae": BAG,
+    "sinkhorncf": {**BAG, "k": 5, "flow": "iaf2"},
     "last-popular": {},
     "sasrec": SEQUENCE,
     "stosa": SEQUENCE,
@@ -29,8 +34,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "mstein": {**SEQUENCE, "similarity_warmup": 1},
     OUTSIDE: {},
 }
-LEARNT = ["bprmf", "sasrec", "stosa", "coserec", "mstein", OUTSIDE]
-NEEDS_HISTORY = ["sasrec", "stosa", "coserec", "mstein", OUTSIDE]
+LEARNT = ["bprmf", "mf", "neumf", "multvae", "sinkhorncf", "sasrec", "stosa", "coserec", "mstein", OUTSIDE]
+NEEDS_HISTORY = ["multvae", "sinkhorncf", "sasrec", "stosa", "coserec", "mstein", OUTSIDE]
+OF_USERS = ["bprmf", "mf", "neumf"]
 ANSWERS_ANYBODY = ["popular", "last-popular", "itemknn"]
 N_ITEMS = 10
 
@@ -115,7 +121,7 @@ def test_batched_equals_one_by_one(name: str, runs: dict[str, monge.Run]) -> Non
 def test_vectors_reproduce_the_scores_up_to_a_constant_a_row(name: str, runs: dict[str, monge.Run]) -> None:
     model = runs[name].model
     if not isinstance(model, InnerProduct):
-        assert name in {"popular", "last-popular", "itemknn", OUTSIDE}
+        assert name in {"popular", "last-popular", "itemknn", "neumf", OUTSIDE}
         return
     with torch.inference_mode():
         query_vectors, (item_vectors, bias) = model.query_vectors(queries().batch()), model.item_vectors()
@@ -175,21 +181,23 @@ def test_counting_models_answer_an_empty_history(name: str, runs: dict[str, mong
     assert len(runs[name].recommend(history=[], k=N_ITEMS)) == N_ITEMS
 
 
-def test_a_model_of_users_refuses_unknown_ones(runs: dict[str, monge.Run]) -> None:
-    assert not runs["bprmf"].model.answers_unknown_users
+@pytest.mark.parametrize("name", OF_USERS)
+def test_a_model_of_users_refuses_unknown_ones(name: str, runs: dict[str, monge.Run]) -> None:
+    assert not runs[name].model.answers_unknown_users
     asked = queries_of([[1], [1]], [[], []], n_items=N_ITEMS, users=[0, -1])
     with pytest.raises(QueryError, match="1 of 2 queries are from users whom training never saw"):
-        scores(runs["bprmf"].model, asked)
+        scores(runs[name].model, asked)
     with pytest.raises(QueryError, match="unknown to this run"):
-        runs["bprmf"].recommend("nobody")
+        runs[name].recommend("nobody")
 
 
-def test_a_model_of_users_refuses_a_user_without_a_training_row() -> None:
+@pytest.mark.parametrize("name", OF_USERS)
+def test_a_model_of_users_refuses_a_user_without_a_training_row(name: str) -> None:
     log = log_of([*cycle_sequences()])
     split = leave_one_out(log)
     untrained = replace(split, train=split.train.select(split.train.user != 7), validation=split.validation.take(np.arange(7)))
     with pytest.raises(DataError, match=r"cannot answer 1 of \d+ test queries.*known_users_only"):
-        monge.train("bprmf", untrained, epochs=1, dim=4)
+        monge.train(name, untrained, epochs=1, dim=4)
 
 
 def test_temporal_queries_without_history_are_refused_before_training_or_left_out_on_request() -> None:
@@ -209,10 +217,11 @@ def test_temporal_queries_without_history_are_refused_before_training_or_left_ou
         assert monge.train(model, known, epochs=1, dim=4).result["test"]["mrr"]["mean"] > 0
 
 
-def test_a_trained_model_of_users_refuses_a_known_user_without_a_training_row() -> None:
+@pytest.mark.parametrize("name", OF_USERS)
+def test_a_trained_model_of_users_refuses_a_known_user_without_a_training_row(name: str) -> None:
     split = leave_one_out(log_of(cycle_sequences()))
     fewer = replace(split, **{part: getattr(split, part).take(np.arange(7)) for part in ("validation", "test")})
-    run = monge.train("bprmf", replace(fewer, train=split.train.select(split.train.user != 7)), epochs=1, dim=4, device="cpu")
+    run = monge.train(name, replace(fewer, train=split.train.select(split.train.user != 7)), epochs=1, dim=4, device="cpu")
     assert scores(run.model, split.test.take(np.array([6]))).isfinite().all()
     with pytest.raises(QueryError, match="1 of 1 queries are from users whom training never saw"):
         scores(run.model, split.test.take(np.array([7])))

@@ -9,6 +9,8 @@ import monge
 from monge.data import Interactions, leave_one_out, ratio
 from tests.conftest import cycle_sequences, log_of
 
+USERS: dict[str, Any] = {"epochs": 40, "select": "recall@5", "learning_rate": 0.05, "batch_size": 20}
+BAG: dict[str, Any] = {"epochs": 30, "select": "recall@5", "learning_rate": 0.01, "batch_size": 20, "dim": 4, "hidden": 16}
 SEQUENCE: dict[str, Any] = {"dim": 16, "max_length": 8, "batch_size": 64, "n_layers": 1, "n_heads": 2, "learning_rate": 1e-2}
 CONTRAST: dict[str, Any] = {"similarity_warmup": 20}
 
@@ -61,6 +63,12 @@ def blocks(n_users: int = 80, n_items: int = 24, taken: int = 9) -> Interactions
                 "regularisation": 3e-2,
             },
         ),
+        *[("mf", {**USERS, "dim": 2, "observation": loss}) for loss in ("gaussian", "sinkhorn")],
+        ("neumf", {**USERS, "dim": 8, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 1e-3}),
+        ("neumf", {**USERS, "form": "mlp", "learning_rate": 0.02}),
+        *[("multvae", {**BAG, "observation": loss}) for loss in ("multinomial", "sinkhorn")],
+        ("sinkhorncf", BAG),
+        ("sinkhorncf", {**BAG, "flow": "iaf2", "debias": True, "k": 8, "l1_every": 3, "l1_start_epoch": 2, "l1_max_users": 10}),
     ],
 )
 def test_a_checkerboard_is_learnt(name: str, options: dict[str, Any]) -> None:

@@ -1,15 +1,38 @@
 """Losses as functions of scores or embeddings: usable with any model, ours or yours."""
 
 from monge.losses.contrastive import info_nce_two_views, two_view_cross_entropy, wasserstein_discrepancy
+from monge.losses.observation import (
+    accelerated_sinkhorn,
+    bernoulli,
+    concentration,
+    gaussian,
+    multinomial,
+    poisson,
+    sinkhorn_loss,
+    top_k_mass,
+    weighted_gaussian,
+)
 from monge.losses.ranking import binary_cross_entropy, bpr, full_cross_entropy, gbce, sampled_softmax
+from monge.losses.variational import kl_of_flow, kl_to_standard_normal
 
 __all__ = [
+    "accelerated_sinkhorn",
+    "bernoulli",
     "binary_cross_entropy",
     "bpr",
+    "concentration",
     "full_cross_entropy",
+    "gaussian",
     "gbce",
     "info_nce_two_views",
+    "kl_of_flow",
+    "kl_to_standard_normal",
+    "multinomial",
+    "poisson",
     "sampled_softmax",
+    "sinkhorn_loss",
+    "top_k_mass",
     "two_view_cross_entropy",
     "wasserstein_discrepancy",
+    "weighted_gaussian",
 ]

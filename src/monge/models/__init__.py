@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib
 
 from monge.errors import UnknownNameError, nearest
-from monge.models.contract import InnerProduct, Recommender, Solvable, Trainable
+from monge.models.contract import InnerProduct, ItemVectors, Recommender, Solvable, Trainable
 
 MODELS = {
     "popular": "monge.models.collaborative.popular:Popular",
     "itemknn": "monge.models.collaborative.itemknn:ItemKNN",
     "bprmf": "monge.models.collaborative.bprmf:BPRMF",
+    "mf": "monge.models.collaborative.mf:MF",
+    "neumf": "monge.models.collaborative.neumf:NeuMF",
+    "multvae": "monge.models.collaborative.multvae:MultVAE",
+    "sinkhorncf": "monge.models.collaborative.sinkhorncf:SinkhornCF",
     "last-popular": "monge.models.sequential.last_popular:LastPopular",
     "sasrec": "monge.models.sequential.sasrec:SASRec",
     "stosa": "monge.models.sequential.stosa:STOSA",
@@ -40,4 +44,4 @@ def find_model(name: str) -> type[Recommender]:
     return model
 
 
-__all__ = ["MODELS", "InnerProduct", "Recommender", "Solvable", "Trainable", "find_model"]
+__all__ = ["MODELS", "InnerProduct", "ItemVectors", "Recommender", "Solvable", "Trainable", "find_model"]

@@ -67,15 +67,20 @@ class Solvable(Recommender, Protocol):
 
 
 @runtime_checkable
-class InnerProduct(Recommender, Protocol):
+class ItemVectors(Recommender, Protocol):
+    """Has a vector an item, whose cosines say how alike items are."""
+
+    def item_vectors(self) -> tuple[Tensor, Tensor | None]:
+        """(n_items, V) and an optional bias (n_items,)."""
+        ...
+
+
+@runtime_checkable
+class InnerProduct(ItemVectors, Protocol):
     """Scores are `query_vectors @ item_vectors.T + bias`: ranking, indexes and exports use this form."""
 
     def query_vectors(self, queries: QueryBatch) -> Tensor:
         """(B, V)."""
-        ...
-
-    def item_vectors(self) -> tuple[Tensor, Tensor | None]:
-        """(n_items, V) and an optional bias (n_items,)."""
         ...
 
 
@@ -106,7 +111,7 @@ def require_trained_users(users: Tensor, trained: Tensor, model: str) -> Tensor:
     if not bool(known.all()):
         raise QueryError(
             f"{model} has a vector for each training user only, and {int((~known).sum())} of {len(users)} queries are from users "
-            "whom training never saw; use a model that reads histories (sasrec, mstein, itemknn)"
+            "whom training never saw; use a model that reads histories (sasrec, multvae, itemknn)"
         )
     return users
 

@@ -1,12 +1,18 @@
-"""Optimal transport on tensors: distances between Gaussians and attention by distance."""
+"""Optimal transport on tensors: distances between Gaussians, attention by distance, Sinkhorn plans between sets of items."""
 
 from monge.ot.attention import causal_mask, wasserstein_attention
+from monge.ot.cost import ItemCost
 from monge.ot.gaussian import gaussian_vectors, root_elu1, w2_all_pairs, w2_as_inner_product, w2_paired, w2_within
+from monge.ot.sinkhorn import SinkhornResult, sinkhorn, sinkhorn_ragged
 
 __all__ = [
+    "ItemCost",
+    "SinkhornResult",
     "causal_mask",
     "gaussian_vectors",
     "root_elu1",
+    "sinkhorn",
+    "sinkhorn_ragged",
     "w2_all_pairs",
     "w2_as_inner_product",
     "w2_paired",

@@ -1,8 +1,19 @@
 """Batches on the device: index arithmetic on a log that lives there, no per-sample work on the host."""
 
+from monge.sampling.bags import BagBatch, BagBatches
 from monge.sampling.negatives import SeenPairs
 from monge.sampling.pairs import PairBatch, PairBatches
 from monge.sampling.seeds import epoch_seed, generator_for
 from monge.sampling.sequences import NextItemBatch, NextItemBatches
 
-__all__ = ["NextItemBatch", "NextItemBatches", "PairBatch", "PairBatches", "SeenPairs", "epoch_seed", "generator_for"]
+__all__ = [
+    "BagBatch",
+    "BagBatches",
+    "NextItemBatch",
+    "NextItemBatches",
+    "PairBatch",
+    "PairBatches",
+    "SeenPairs",
+    "epoch_seed",
+    "generator_for",
+]
