@@ -13,11 +13,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from monge.api import Run, Watch, load_run, make_split, train
+    from monge.api import Run, Watch, load_run, make_split, train, tune
     from monge.data import Interactions, Queries, Split, Vocabulary, read
     from monge.errors import MongeError
     from monge.evaluation import evaluate
     from monge.models import find_model
+    from monge.training.tuning import Study
 
 _WHERE = {
     "Interactions": "monge.data",
@@ -25,6 +26,7 @@ _WHERE = {
     "Queries": "monge.data",
     "Run": "monge.api",
     "Split": "monge.data",
+    "Study": "monge.training.tuning",
     "Vocabulary": "monge.data",
     "Watch": "monge.api",
     "evaluate": "monge.evaluation",
@@ -33,6 +35,7 @@ _WHERE = {
     "make_split": "monge.api",
     "read": "monge.data",
     "train": "monge.api",
+    "tune": "monge.api",
 }
 
 __all__ = [
@@ -41,6 +44,7 @@ __all__ = [
     "Queries",
     "Run",
     "Split",
+    "Study",
     "Vocabulary",
     "Watch",
     "evaluate",
@@ -49,6 +53,7 @@ __all__ = [
     "make_split",
     "read",
     "train",
+    "tune",
 ]
 
 

@@ -29,11 +29,16 @@ def build_config(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
         if name not in names:
             raise UnknownNameError(f"no option {name!r} in {cls.__name__}{nearest(name, names)}")
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        return _adapter(cls).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-") if first["loc"] else "?"
         raise ConfigError(f"--{option}: {first['msg'].lower()}; got {first['input']!r}") from error
+
+
+@cache
+def _adapter(cls: type[ConfigT]) -> TypeAdapter[ConfigT]:
+    return TypeAdapter(cls)  # a millisecond to make: a search builds thousands of configs
 
 
 def option_names(cls: type) -> list[str]:

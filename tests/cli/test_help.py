@@ -17,6 +17,7 @@ from tests.cli.command import monge_cli
 COMMANDS = [
     (),
     ("train",),
+    ("tune",),
     ("evaluate",),
     ("recommend",),
     ("similar",),

@@ -16,6 +16,7 @@ class Lazy(click.RichGroup):
 
     TABLE: ClassVar = {
         "train": ("monge.cli.train:train", "Train a model on a log; keeps a run directory with the test result and a report."),
+        "tune": ("monge.cli.tune:tune", "Search for good options of a model, by validation alone; goes on where it was stopped."),
         "evaluate": ("monge.cli.ask:evaluate", "Measure a run again, by any metrics, also one value a query."),
         "recommend": ("monge.cli.ask:recommend", "The best items for a user, or for a history of items."),
         "similar": ("monge.cli.ask:similar", "The items most like one item."),

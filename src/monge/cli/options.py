@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import rich_click as click
 from rich.markup import escape
 
 from monge.options import Option, describe_options
+
+
+class Models(click.RichGroup):
+    """The models as sub-commands, each made when it is asked for."""
+
+    def __init__(self, *arguments: Any, make: Callable[[str], click.Command], **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.make = make
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Built-in models."""
+        from monge.models import MODELS
+
+        return list(MODELS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command for a built-in model or an import path; an unknown name is an error with the nearest one."""
+        return self.make(cmd_name)
 
 
 def config_options(cls: type, panel: str) -> list[click.Option]:
@@ -62,7 +81,7 @@ def taken(values: dict[str, Any], names: typing.Iterable[str]) -> dict[str, Any]
     return {name: value for name, value in found.items() if value is not None}
 
 
-def key_values(pairs: typing.Sequence[str], option: str) -> dict[str, Any]:
+def key_values(pairs: Sequence[str], option: str) -> dict[str, Any]:
     """`("seed=3", "test=0.2")` -> {"seed": 3, "test": 0.2}."""
     import yaml
 
@@ -73,3 +92,56 @@ def key_values(pairs: typing.Sequence[str], option: str) -> dict[str, Any]:
             raise click.UsageError(f"{option} takes NAME=VALUE; got {pair!r}")
         values[name.replace("-", "_")] = yaml.safe_load(value)
     return values
+
+
+def options_from_file(path: Path | None, model: str, of_command: Sequence[str], mappings: Sequence[str] = ()) -> dict[str, Any]:
+    """Options of a YAML file; those of the command itself as if they had been typed, the model's and training's as they are.
+
+    Args:
+        path: None: no options.
+        model: whose options may stand there, beside those of training and of the command.
+        of_command: options of the command that are no hyper-parameters.
+        mappings: of these, which hold lines `name: value`, as `protocol_options` always does.
+
+    Raises:
+        ConfigError: missing, unreadable, not a mapping of names to values, an unknown name or a wrong value.
+    """
+    import yaml
+
+    from monge.errors import ConfigError, UnknownNameError, nearest
+    from monge.models import find_model
+    from monge.options import option_names
+    from monge.training.loop import TrainingConfig
+
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not a YAML file of options ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ConfigError(f"{path}: a file of options holds lines `name: value`")
+    hyper = [*option_names(find_model(model).Config), *option_names(TrainingConfig)]
+    context = click.get_current_context()
+    assert context is not None
+    typed = {param.name: param for param in context.command.params if param.name in (*of_command, *DATA_OPTIONS) and param.name != "config"}
+    options: dict[str, Any] = {}
+    for name, value in ((name.replace("-", "_"), value) for name, value in content.items()):
+        several = [str(part) for part in (value if isinstance(value, list) else [value])]
+        if name in hyper:
+            options[name] = value
+        elif name in ("protocol_options", *mappings):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{path}: {name} holds lines `name: value`; got {value!r}")
+            options[name] = {str(key): part for key, part in value.items()}
+        elif name not in typed:
+            raise UnknownNameError(f"{path}: no option {name!r}{nearest(name, [*hyper, *map(str, typed), 'protocol_options'])}")
+        elif name == "metrics":
+            options[name] = ",".join(several)
+        elif isinstance(value, dict) or (isinstance(value, list) and not typed[name].multiple):
+            raise ConfigError(f"{path}: {name} takes one value; got {value!r}")
+        elif value is not None:
+            options[name] = typed[name].type_cast_value(context, tuple(several) if typed[name].multiple else several[0])
+    return options

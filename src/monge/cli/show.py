@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from monge.reporting.values import duration, settings
 from monge.training.loop import Progress as TrainingProgress
 from monge.training.loop import TrainingConfig
 from monge.training.watch import Watch
+
+if TYPE_CHECKING:
+    from monge.training.tuning import Trial
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
@@ -90,3 +94,60 @@ class Bars(Watch):
                 self.bars.stop()
 
         return done
+
+
+class StudyBars(Watch):
+    """One line a trial; in a terminal also a bar over the trials and one over the epochs of the trial."""
+
+    def __init__(self) -> None:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.bars = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+        self.trials: Any = None
+        self.epochs: Any = None
+        self.n_trials = 0
+        self.best = ""
+
+    def __enter__(self) -> StudyBars:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.stop()
+
+    def message(self, text: str) -> None:
+        """A dim line."""
+        stderr.print(text, style="dim", markup=False)
+
+    def trial(self, number: int, n_trials: int, options: Mapping[str, Any]) -> None:
+        """Show where the search stands and what is tried now."""
+        self.n_trials = n_trials
+        if self.trials is None:
+            self.bars.start()
+            self.trials = self.bars.add_task("trials", note="")
+            self.epochs = self.bars.add_task("epochs", note="")
+        self.bars.update(self.trials, total=n_trials, completed=number - 1, note=self.best)
+        self.bars.reset(self.epochs, total=None, note=settings(options))
+
+    def start(self, n_batches: int, training: TrainingConfig, progress: TrainingProgress) -> None:
+        """Show how many epochs there are at most."""
+        self.select = training.select
+        self.bars.update(self.epochs, total=training.epochs)
+
+    def epoch(self, progress: TrainingProgress) -> None:
+        """Move the epoch bar."""
+        value = (progress.records[-1].validation or {}).get(self.select)
+        self.bars.update(self.epochs, completed=progress.epoch, note="" if value is None else f"{self.select} {value:.4f}")
+
+    def tried(self, trial: Trial, best: Trial | None) -> None:
+        """Say what came of a trial."""
+        self.best = "" if best is None else f"best {best.value:.4f} in trial {best.number}"
+        self.bars.update(self.trials, completed=trial.number, note=self.best)
+        found = trial.note or f"{trial.state}, {trial.value:.4f}" + (f" in epoch {trial.best_epoch}" if trial.best_epoch else "")
+        line = f"trial {trial.number} of {self.n_trials}: {settings(trial.options)} | {found} | {duration(trial.seconds)}"
+        stderr.print(f"{line} | {self.best}" if self.best else line, markup=False, soft_wrap=True)

@@ -10,35 +10,10 @@ from typing import Any
 import rich_click as click
 from rich.markup import escape
 
-from monge.cli.options import DATA_OPTIONS, config_options, key_values, taken
+from monge.cli.options import DATA_OPTIONS, Models, config_options, key_values, options_from_file, taken
 
 RUN_OPTIONS = ("protocol", "protocol_option", "out", "resume", "config", "as_json", "metrics", "device", "report", "track")
 """Options of the command that are no hyper-parameters."""
-
-
-class Models(click.RichGroup):
-    """The models as sub-commands, made when one is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Built-in models."""
-        from monge.models import MODELS
-
-        return list(MODELS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command for a built-in model or an import path; an unknown name is an error with the nearest one."""
-        return _command(cmd_name)
-
-
-@click.group(cls=Models, subcommand_metavar="MODEL DATA [OPTIONS]")
-def train() -> None:
-    """Train MODEL on DATA, select the best epoch on validation, test once, keep the run.
-
-    DATA is a file (CSV, TSV, Parquet, Arrow, JSON lines, .inter, sequence text; also .gz), a known data set
-    (see [bold]monge data list[/bold]), or a split file.
-
-    Example: [bold]monge train sasrec ml-100k --dim 64 --epochs 30 --out runs/sasrec[/bold]
-    """
 
 
 def _command(name: str) -> click.Command:
@@ -70,6 +45,17 @@ def _command(name: str) -> click.Command:
     return command
 
 
+@click.group(cls=Models, make=_command, subcommand_metavar="MODEL DATA [OPTIONS]")
+def train() -> None:
+    """Train MODEL on DATA, select the best epoch on validation, test once, keep the run.
+
+    DATA is a file (CSV, TSV, Parquet, Arrow, JSON lines, .inter, sequence text; also .gz), a known data set
+    (see [bold]monge data list[/bold]), or a split file.
+
+    Example: [bold]monge train sasrec ml-100k --dim 64 --epochs 30 --out runs/sasrec[/bold]
+    """
+
+
 def _help(cls: type, name: str) -> str:
     first = (sys.modules[cls.__module__].__doc__ or cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     return f"{escape(first)}\n\nExample: [bold]monge train {name} ml-100k --out runs/{name.replace(':', '-')}[/bold]".replace(
@@ -92,7 +78,7 @@ def _train(model: str, values: dict[str, Any]) -> None:
         for name, value in values.items()
         if value is not None and (name not in RUN_OPTIONS or name == "report" or value not in not_given)
     }
-    options: dict[str, Any] = _from_file(given.pop("config", None), model) | given
+    options: dict[str, Any] = options_from_file(given.pop("config", None), model, RUN_OPTIONS) | given
     read_options = taken(options, DATA_OPTIONS)
     protocol_options = options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option")
     metrics: str | None = options.pop("metrics", None)
@@ -133,52 +119,3 @@ def _has_plotly() -> bool:
     from importlib.util import find_spec
 
     return find_spec("plotly") is not None and find_spec("jinja2") is not None
-
-
-def _from_file(path: Path | None, model: str) -> dict[str, Any]:
-    """Options of a YAML file; those of the command itself as if they had been typed, the model's and training's as they are.
-
-    Raises:
-        ConfigError: missing, unreadable, not a mapping of names to values, an unknown name or a wrong value.
-    """
-    import yaml
-
-    from monge.errors import ConfigError, UnknownNameError, nearest
-    from monge.models import find_model
-    from monge.options import option_names
-    from monge.training.loop import TrainingConfig
-
-    if path is None:
-        return {}
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not a YAML file of options ({str(error).splitlines()[0]})") from error
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise ConfigError(f"{path}: a file of options holds lines `name: value`")
-    hyper = [*option_names(find_model(model).Config), *option_names(TrainingConfig)]
-    context = click.get_current_context()
-    assert context is not None
-    typed = {
-        param.name: param for param in context.command.params if param.name in (*RUN_OPTIONS, *DATA_OPTIONS) and param.name != "config"
-    }
-    options: dict[str, Any] = {}
-    for name, value in ((name.replace("-", "_"), value) for name, value in content.items()):
-        several = [str(part) for part in (value if isinstance(value, list) else [value])]
-        if name in hyper:
-            options[name] = value
-        elif name == "protocol_options":
-            if not isinstance(value, dict):
-                raise ConfigError(f"{path}: protocol_options holds lines `name: value`; got {value!r}")
-            options[name] = {str(key): part for key, part in value.items()}
-        elif name not in typed:
-            raise UnknownNameError(f"{path}: no option {name!r}{nearest(name, [*hyper, *map(str, typed), 'protocol_options'])}")
-        elif name == "metrics":
-            options[name] = ",".join(several)
-        elif isinstance(value, dict) or (isinstance(value, list) and not typed[name].multiple):
-            raise ConfigError(f"{path}: {name} takes one value; got {value!r}")
-        elif value is not None:
-            options[name] = typed[name].type_cast_value(context, tuple(several) if typed[name].multiple else several[0])
-    return options

@@ -14,6 +14,7 @@ from monge.reporting.tables import (
     options_table,
     recommendations_table,
     run_summary,
+    trials_table,
 )
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "read_run_files",
     "recommendations_table",
     "run_summary",
+    "trials_table",
     "write_report",
 ]

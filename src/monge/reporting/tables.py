@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monge.errors import UnknownNameError, nearest
-from monge.reporting.values import MISSING, Estimate, describe, duration, number, option, plain
+from monge.reporting.values import MISSING, Estimate, describe, duration, number, option, plain, setting, settings
 
 WIDEST = 10_000
 
@@ -217,6 +217,53 @@ def options_table(options: Mapping[str, Any], *, title: str | None = None) -> Re
     for name, value in options.items():
         table.add_row(Text(plain(name)), Text(option(value)))
     return _titled(title, table)
+
+
+def trials_table(
+    trials: Sequence[Mapping[str, Any]], *, metric: str, importance: Mapping[str, float] | None = None, most: int = 10
+) -> RenderableType:
+    """The best trials of a search: rank, validation metric and options; what else there was under the table.
+
+    Args:
+        trials: the lines of a study's trials.jsonl.
+        metric: the one that judged.
+        importance: option -> share in what sets good trials apart.
+        most: rows shown.
+    """
+    finished = sorted((trial for trial in trials if trial["state"] == "finished"), key=lambda trial: (-trial["value"], trial["number"]))
+    states = [f"{n} {state}" for state in ("finished", "pruned", "failed") if (n := sum(trial["state"] == state for trial in trials))]
+    more = f"; the best {most} are shown" if len(finished) > most else ""
+    lines = [f"{len(trials)} trials: {', '.join(states)}{more}. Measured on validation queries; the test part was not looked at."]
+    if importance:
+        shares = ", ".join(f"{plain(name)} {share:.0%}" for name, share in importance.items())
+        lines.append(f"What sets good trials apart: {shares}.")
+    return Group(_TrialsTable(finished[:most], metric), *(Text(line, style="dim") for line in lines))
+
+
+class _TrialsTable:
+    """One column an option where the terminal is wide enough, else all options in one column."""
+
+    def __init__(self, trials: Sequence[Mapping[str, Any]], metric: str) -> None:
+        self.trials, self.metric = trials, metric
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = self._table(apart=True)
+        fits = Measurement.get(console, options.update(width=WIDEST), wide).maximum <= options.max_width
+        yield wide if fits else self._table(apart=False)
+
+    def _table(self, *, apart: bool) -> Table:
+        names = list(self.trials[0]["options"]) if self.trials else []
+        table = _table()
+        for head in ("rank", "trial", self.metric, "best epoch", "time"):
+            table.add_column(Text(plain(head)), justify="right", no_wrap=True)
+        for name in names if apart else ("options",):
+            table.add_column(Text(plain(name)), justify="right" if apart else "left", no_wrap=apart, overflow="fold")
+        for rank, trial in enumerate(self.trials, start=1):
+            best_epoch = MISSING if trial["best_epoch"] is None else str(trial["best_epoch"])
+            cells = [str(rank), str(trial["number"]), number(trial["value"]), best_epoch, duration(trial["seconds"])]
+            cells += [setting(trial["options"][name]) for name in names] if apart else [settings(trial["options"])]
+            table.add_row(*map(Text, cells), style="bold" if rank == 1 else None)
+        return table
 
 
 def run_summary(run: Mapping[str, Any], result: Mapping[str, Any]) -> RenderableType:

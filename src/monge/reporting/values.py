@@ -120,6 +120,20 @@ def option(value: Any) -> str:
     return plain(value)
 
 
+def settings(options: Mapping[str, Any]) -> str:
+    """Options of a trial on one line; drawn numbers with four digits.
+
+    >>> settings({"learning_rate": 0.00123456, "dim": 64, "bucketed": True})
+    'learning_rate 0.001235, dim 64, bucketed true'
+    """
+    return ", ".join(f"{plain(name)} {setting(value)}" for name, value in options.items())
+
+
+def setting(value: Any) -> str:
+    """One of them."""
+    return f"{value:.4g}" if isinstance(value, float) else option(value)
+
+
 class DescriptionText(NamedTuple):
     """A data set's description, ready to be laid out."""
 

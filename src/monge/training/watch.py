@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monge.errors import MissingExtraError, UnknownNameError, nearest
 from monge.training.loop import Progress, TrainingConfig
+
+if TYPE_CHECKING:
+    from monge.training.tuning import Trial
 
 
 class Watch:
@@ -33,8 +36,14 @@ class Watch:
         """An evaluation begins; returns what is called with the number of queries done."""
         return None
 
+    def trial(self, number: int, n_trials: int, options: Mapping[str, Any]) -> None:
+        """A trial of a search begins (1 for the first)."""
 
-class _Also(Watch):
+    def tried(self, trial: Trial, best: Trial | None) -> None:
+        """A trial of a search is over; `best` is the best one so far."""
+
+
+class Also(Watch):
     """Passes everything on to another watch."""
 
     def __init__(self, other: Watch) -> None:
@@ -53,16 +62,24 @@ class _Also(Watch):
         self.other.batch(n_done)
 
     def epoch(self, progress: Progress) -> None:
-        """Log the epoch."""
+        """Pass it on."""
         self.other.epoch(progress)
 
     def stop(self) -> None:
-        """Close the log."""
+        """Pass it on."""
         self.other.stop()
 
     def evaluating(self, what: str, n_queries: int) -> Callable[[int], Any] | None:
         """Pass it on."""
         return self.other.evaluating(what, n_queries)
+
+    def trial(self, number: int, n_trials: int, options: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        self.other.trial(number, n_trials, options)
+
+    def tried(self, trial: Trial, best: Trial | None) -> None:
+        """Pass it on."""
+        self.other.tried(trial, best)
 
 
 def _scalars(progress: Progress) -> dict[str, float]:
@@ -71,7 +88,7 @@ def _scalars(progress: Progress) -> dict[str, float]:
     return named | {f"validation/{name.replace('@', '_at_')}": value for name, value in (last.validation or {}).items()}
 
 
-class TensorBoard(_Also):
+class TensorBoard(Also):
     """Each epoch's losses and validation metrics as TensorBoard scalars in RUN/tensorboard."""
 
     def __init__(self, other: Watch, out: Path) -> None:
@@ -94,7 +111,7 @@ class TensorBoard(_Also):
         super().stop()
 
 
-class MLflow(_Also):
+class MLflow(Also):
     """Each epoch's losses and validation metrics in MLflow: where MLFLOW_TRACKING_URI says, else a file store in RUN/mlflow."""
 
     def __init__(self, other: Watch, out: Path) -> None:

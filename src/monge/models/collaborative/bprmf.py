@@ -41,6 +41,10 @@ class BPRMFConfig:
         check_ranges(self, dim=(1, infinity), regularisation=(0, infinity), batch_size=(1, infinity), weight_decay=(0, infinity))
         check_positive(self, "learning_rate")
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself: the grid of MStein's paper, and no penalty."""
+        return {"learning_rate": "1e-4..1e-2:log", "dim": "64,128", "regularisation": "0,1e-3,1e-2,1e-1"}
+
 
 class BPRMF(nn.Module):
     """Matrix factorisation with a pairwise loss; it knows the users of its training only."""

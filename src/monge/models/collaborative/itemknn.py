@@ -44,6 +44,11 @@ class ItemKNNConfig:
     def __post_init__(self) -> None:
         check_ranges(self, k=(1, float("inf")), shrink=(0, float("inf")), bm25_k1=(0, float("inf")), bm25_b=(0, 1))
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself; where --weighting is fixed, only what it uses."""
+        own = {"bm25_k1": "0.5..3", "bm25_b": "0..1"} if self.weighting == "bm25" else {"shrink": "0,1,10,100"}
+        return {"weighting": "cosine,tfidf,bm25", "k": "20..500:log", **own}
+
 
 class ItemKNN(nn.Module):
     """Nearest-neighbour weights, k an item."""

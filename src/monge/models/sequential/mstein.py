@@ -63,6 +63,10 @@ class MSteinConfig(ContrastiveConfig):
         super().__post_init__()
         check_ranges(self, pvn_weight=(0, INFINITY))
 
+    def space(self) -> dict[str, str]:
+        """The paper's grid: narrower streams, since there are two, and the hinge that goes with bpr."""
+        return {**super().space(), "dim": "32,64", **({"pvn_weight": "0.005,0.01,0.05,0.1"} if self.loss == "bpr" else {})}
+
 
 class MStein(nn.Module):
     """A STOSA that is also taught to tell users apart by the Wasserstein distance of their views."""

@@ -75,6 +75,20 @@ class NextItemConfig:
         }
         return {option: f"--loss {self.loss}" for option, losses in needed_by.items() if self.loss not in losses}
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself: the grid of MStein's paper, with the published settings outside it (no penalty, dropout
+        0.1), and the temperature where the loss is a softmax."""
+        return {
+            "learning_rate": "1e-4..1e-2:log",
+            "dim": "64,128",
+            "n_layers": "1..3",
+            "n_heads": "1,2,4",
+            "dropout": "0.1..0.7",
+            "max_length": "50,100",
+            "weight_decay": "0,1e-3,1e-2,1e-1",
+            **({"temperature": "0.05..2:log"} if self.loss in ("sampled_softmax", "full_ce") else {}),
+        }
+
 
 def next_item_batches(config: NextItemConfig, train: Interactions, *, seed: int, device: torch.device) -> NextItemBatches:
     """The batches that a loss needs."""

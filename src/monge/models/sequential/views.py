@@ -64,6 +64,16 @@ class ContrastiveConfig(NextItemConfig):
         """Options that this configuration does not read -> the option that makes it so."""
         return super().unused() | ({"cl_padding": "--cl-readout last"} if self.cl_readout == "last" else {})
 
+    def space(self) -> dict[str, str]:
+        """The paper's grid, with the weight of the contrast and what the authors vary of the augmentation."""
+        return {
+            **super().space(),
+            "cl_weight": "0.001..0.1:log",
+            "substitute_ratio": "0.1,0.3,0.5",
+            "insert_ratio": "0.1,0.3,0.5",
+            "length_threshold": "4,12,16",
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class TwoViewBatch:

@@ -1,0 +1,576 @@
+"""A search for good options: Optuna proposes settings, each is trained and judged on validation, all of it can be gone on with.
+
+| file of a study   | what                                                                                         |
+|-------------------|----------------------------------------------------------------------------------------------|
+| study.json        | format, what is searched and how, model, data, protocol, versions; never changed once written |
+| study.sqlite      | Optuna's trials: numbers and JSON, nothing that could be executed                            |
+| split.safetensors | the split that every trial used                                                              |
+| trials.jsonl      | one line a trial: options, validation by epoch, seconds                                      |
+| best.yaml         | the best options, for `monge train --config`                                                 |
+
+A trial's settings are drawn from (seed, number of the trial, trials before it), so a study that was stopped and gone on with
+tries the same settings as one that was not. A trial that was cut off is repeated under its number.
+
+Source: Akiba et al., "Optuna", KDD 2019; the sampler `tpe` is Bergstra et al., NeurIPS 2011.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import torch
+import yaml
+
+from monge.data import Split
+from monge.data.files import write_atomically
+from monge.errors import ConfigError, MissingExtraError, QueryError, RunError, UnknownNameError, nearest
+from monge.sampling import epoch_seed
+from monge.training.loop import DivergedError, EpochRecord, Progress, Stop
+from monge.training.run import disk_errors
+from monge.training.space import Choices, Range, Space, grid
+from monge.training.watch import Also, Watch
+
+FORMAT = 1
+SAMPLERS = ("tpe", "random", "grid")
+PRUNERS = ("median", "none")
+GO_ON = "free some and give the same command again"
+RECORD = "monge"
+"""Under this name a trial's record stands in Optuna's file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What came of one setting; one line of trials.jsonl."""
+
+    number: int
+    """1 for the first."""
+    state: Literal["finished", "pruned", "failed"]
+    options: Mapping[str, Any]
+    """What was searched; the fixed options stand in study.json."""
+    value: float | None = None
+    """The validation metric of the best epoch."""
+    best_epoch: int | None = None
+    """None where the model has no epochs, or none was validated."""
+    seconds: float = 0.0
+    """Training and validation together."""
+    validation: Sequence[Mapping[str, float]] = ()
+    """One entry a validated epoch: its number and the metrics."""
+    note: str | None = None
+    """Why it failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A search and what it found. All of it is measured on validation queries."""
+
+    path: Path | None
+    """Where it is kept."""
+    model: str
+    data: str
+    metric: str
+    space: Mapping[str, str]
+    """Option -> what was tried, as text."""
+    trials: Sequence[Trial]
+    best: Trial
+    """The finished trial with the highest value; of equals the first."""
+    best_options: Mapping[str, Any]
+    """Every option of the model and of training that the best trial ran with."""
+    importance: Mapping[str, float] = field(default_factory=dict)
+    """Option -> share of the differences between the better half of trials and the rest (PED-ANOVA); empty for few trials."""
+
+    def table(self) -> pl.DataFrame:
+        """One row a trial, the best first: rank, trial, state, the metric, best_epoch, seconds, one column an option."""
+        rows = [
+            {
+                "rank": rank,
+                "trial": trial.number,
+                "state": trial.state,
+                self.metric: trial.value,
+                "best_epoch": trial.best_epoch,
+                "seconds": trial.seconds,
+                **trial.options,
+            }
+            for rank, trial in ranked(self.trials)
+        ]
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def ranked(trials: Sequence[Trial]) -> list[tuple[int | None, Trial]]:
+    """Finished trials by value with their ranks, then pruned ones, then failed ones, which have none."""
+    order = {"finished": 0, "pruned": 1, "failed": 2}
+    by_value = sorted(
+        trials, key=lambda trial: (order[trial.state], -(trial.value if trial.value is not None else -math.inf), trial.number)
+    )
+    return [(rank if trial.state == "finished" else None, trial) for rank, trial in enumerate(by_value, start=1)]
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The finished trial with the highest value."""
+    return next((trial for rank, trial in ranked(trials) if rank == 1), None)
+
+
+class StudyDirectory:
+    """Reading and writing the files of one study."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def database(self) -> Path:
+        """Optuna's file."""
+        return self.path / "study.sqlite"
+
+    def begin(self, identity: Mapping[str, Any], info: Mapping[str, Any], split: Split) -> None:
+        """Make the directory, or make sure that the study in it is this one.
+
+        Args:
+            identity: what must be the same when a study is gone on with.
+            info: what else is worth a record.
+            split: saved beside it.
+
+        Raises:
+            RunError: there is something else, another study, a damaged or a newer one, or the disk refuses.
+        """
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            self._create(identity, info, split)
+            return
+        path = self.path / "study.json"
+        if not path.is_file():
+            raise RunError(f"{self.path} exists and holds no study; choose another --out, or remove it")
+        try:
+            content = json.loads(path.read_text())
+            found_format, then = int(content["format"]), dict(content["identity"])
+        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+            raise RunError(f"{path}: damaged ({type(error).__name__}); restore it from a copy, or choose another --out") from error
+        if found_format > FORMAT:
+            raise RunError(f"{self.path}: study format {found_format} is newer than this Monge reads ({FORMAT}); upgrade Monge")
+        now = json.loads(json.dumps(identity))
+        for name in (*now, *(name for name in then if name not in now)):
+            if now.get(name) != then.get(name):
+                what, before, after = _difference(name, then.get(name), now.get(name))
+                raise RunError(f"{self.path} holds a study with {what} {before}, not {after}; give it another --out, or the same options")
+        trials = self.path / "trials.jsonl"
+        if not self.database.exists() and trials.exists() and trials.stat().st_size:
+            raise RunError(f"{self.database}: no such file, though trials were made; restore it from a copy, or choose another --out")
+
+    def _create(self, identity: Mapping[str, Any], info: Mapping[str, Any], split: Split) -> None:
+        try:
+            with disk_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                split.save(self.path / "split.safetensors")
+                content = {"format": FORMAT, **info, "identity": identity}
+                write_atomically(self.path / "study.json", json.dumps(content, indent=2, default=str) + "\n")
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out; the lock goes with the process, however it ends.
+
+        Raises:
+            RunError: another process works on the study.
+        """
+        import fcntl
+
+        with (self.path / "study.json").open() as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"{self.path}: another process works on this study; wait for it, or choose another --out") from None
+            yield
+
+    def write_trials(self, trials: Sequence[Trial]) -> None:
+        """Write trials.jsonl anew."""
+        with disk_errors(self.path, GO_ON):
+            write_atomically(self.path / "trials.jsonl", "".join(_line(trial) for trial in trials))
+
+    def append_trial(self, trial: Trial) -> None:
+        """Add one line to trials.jsonl."""
+        with disk_errors(self.path, GO_ON), (self.path / "trials.jsonl").open("a") as handle:
+            handle.write(_line(trial))
+
+    def write_best(self, best: Trial, identity: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+        """Write best.yaml; see `run_study` for the arguments."""
+        parts = {
+            "searched": best.options,
+            "the same in all trials": {**identity["option"], "select": identity["metric"], "seed": identity["seed"]},
+            "how the log was read and split": info["reading"],
+        }
+        said = f"# {identity['model']}, trial {best.number}: validation {identity['metric']} {best.value:.4f}\n"
+        text = said + "".join(
+            f"\n# {heading}\n{yaml.safe_dump(dict(options), sort_keys=False)}" for heading, options in parts.items() if options
+        )
+        with disk_errors(self.path, GO_ON):
+            write_atomically(self.path / "best.yaml", text)
+
+
+def _line(trial: Trial) -> str:
+    return json.dumps(asdict(trial)) + "\n"
+
+
+def _difference(name: str, then: Any, now: Any) -> tuple[str, str, str]:
+    """The first part in which two values differ."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        part = next(part for part in (*now, *then) if now.get(part) != then.get(part))
+        return _difference(f"{name} {part}", then.get(part), now.get(part))
+    return f"{name} =", _shown(then), _shown(now)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def fingerprint(split: Split) -> str:
+    """SHA-256 over what a search sees of a split: the training part, the fold-in histories and the validation queries."""
+    digest = hashlib.sha256(split.train.fingerprint.encode())
+    if split.fold_in is not None:
+        digest.update(split.fold_in.fingerprint.encode())
+    digest.update(split.validation.user.tobytes())
+    for rows in (split.validation.history, split.validation.truth, split.validation.candidates):
+        if rows is not None:
+            digest.update(rows.values.tobytes())
+            digest.update(rows.offsets.tobytes())
+    return digest.hexdigest()
+
+
+class _Reporting(Also):
+    """Keeps the curve of a trial, tells it to Optuna, and ends a trial that is not worth its time."""
+
+    def __init__(self, other: Watch, asked: Any, metric: str, *, prunes: bool) -> None:
+        super().__init__(other)
+        self.asked, self.metric, self.prunes = asked, metric, prunes
+        self.records: list[EpochRecord] = []
+        self.pruned = False
+
+    def epoch(self, progress: Progress) -> None:
+        """Report, and ask whether to go on."""
+        super().epoch(progress)
+        self.records = progress.records
+        validation = progress.records[-1].validation
+        if not self.prunes or validation is None:
+            return
+        self.asked.report(validation[self.metric], progress.epoch)
+        if not progress.finished and self.asked.should_prune():
+            self.pruned = True
+            raise Stop
+
+
+class Search:
+    """Trials of one space, one after the other; to be used within `opened`.
+
+    Args:
+        space: what is searched.
+        metric: of validation, higher is better.
+        sampler: "tpe" learns from the trials before; "random" does not; "grid" takes every setting once, in a random order.
+        pruner: "median" ends a trial whose best epoch so far is below the median of the finished trials at the same epoch (not before
+            five trials have finished, never in a trial's first five epochs); "none" lets all go to their end.
+        seed: of the settings.
+        build: makes the configs of a setting; the grid leaves out what they refuse with a `ConfigError`.
+
+    Raises:
+        MissingExtraError: Optuna is not installed. UnknownNameError: no such sampler or pruner.
+        ConfigError: the space has no grid.
+    """
+
+    def __init__(
+        self, space: Space, *, metric: str, sampler: str, pruner: str, seed: int, build: Callable[[Mapping[str, Any]], Any]
+    ) -> None:
+        for what, name, known in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
+            if name not in known:
+                raise UnknownNameError(f"no {what} {name!r}{nearest(name, known)}")
+        self.optuna = _optuna()
+        self.space, self.metric, self.sampler, self.seed, self.prunes = space, metric, sampler, seed, pruner == "median"
+        self.grid = [setting for setting in grid(space) if _allowed(setting, build)] if sampler == "grid" else None
+        if self.grid:
+            random.Random(seed).shuffle(self.grid)
+        self.distributions = {name: _distribution(self.optuna, option) for name, option in space.items()}
+        self.database: Path | None = None
+        self.study: Any = None
+
+    @contextmanager
+    def opened(self, database: Path | None) -> Iterator[None]:
+        """With Optuna's file, or in memory where it is None; trials whose process died are ended.
+
+        Raises:
+            RunError: the database is damaged, or of another version of Optuna.
+        """
+        self.database = database
+        pruners, logging = self.optuna.pruners, self.optuna.logging
+        pruner = pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=6, n_min_trials=3) if self.prunes else pruners.NopPruner()
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity(logging.ERROR)
+        storage: Any = None
+        try:
+            with self._database_errors():
+                storage = self._storage(database)
+                self.study = self.optuna.create_study(
+                    storage=storage, study_name="monge", direction="maximize", pruner=pruner, load_if_exists=True
+                )
+                self._end_cut_off()
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if database is not None and storage is not None:
+                storage.remove_session()
+                storage.engine.dispose()
+
+    def trials(self) -> list[Trial]:
+        """All that are over, by number.
+
+        Raises:
+            RunError: the database is damaged.
+        """
+        with self._database_errors():
+            try:
+                kept = self.study.get_trials(deepcopy=False)
+                found = [Trial(**trial.user_attrs[RECORD]) for trial in kept if trial.state.is_finished() and RECORD in trial.user_attrs]
+            except (TypeError, ValueError) as error:
+                raise RunError(f"{self.database}: damaged ({error}); restore it from a copy, or choose another --out") from error
+        return sorted(found, key=lambda trial: trial.number)
+
+    def run(
+        self, objective: Callable[[Mapping[str, Any], Watch], Progress], n_trials: int, *, minutes: float | None = None, watch: Watch
+    ) -> Iterator[Trial]:
+        """Make trials until there are `n_trials`, those of earlier calls counted, and give each as it ends.
+
+        Args:
+            objective: trains with the given options, tells the watch of each epoch, and returns what happened.
+            n_trials: see above.
+            minutes: no trial begins after so many.
+            watch: sees progress.
+
+        Raises:
+            Whatever the objective raises. But `DivergedError`, `QueryError`, `ConfigError` and lack of memory on the device fail one
+            trial only.
+        """
+        begun = time.monotonic()
+        number = len(self.trials())
+        if self.grid is not None:
+            tried = f", of which {n_trials} are tried, in a random order" if n_trials < len(self.grid) else ""
+            watch.message(f"the grid has {len(self.grid)} settings{tried}")
+            n_trials = min(n_trials, len(self.grid))
+        if number >= n_trials:
+            watch.message(f"all {number} trials are made" + ("" if self.grid is not None else "; a larger --trials adds more"))
+        while number < n_trials:
+            if minutes is not None and time.monotonic() - begun >= 60 * minutes:
+                watch.message(f"the {minutes:g} minutes are over after {number} of {n_trials} trials")
+                return
+            number += 1
+            with self._database_errors():
+                trial = self._try(objective, number, n_trials, watch)
+            yield trial
+
+    def importance(self) -> dict[str, float]:
+        """Share of each option in what sets good trials apart, largest first; empty where there are too few trials."""
+        complete = self.study.get_trials(deepcopy=False, states=(self.optuna.trial.TrialState.COMPLETE,))
+        if len({trial.value for trial in complete}) < 4 or len(self.space) < 2:
+            return {}
+        evaluator = self.optuna.importance.PedAnovaImportanceEvaluator()
+        found = self.optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+        return {name: float(share) for name, share in found.items()}
+
+    def _try(self, objective: Callable[[Mapping[str, Any], Watch], Progress], number: int, n_trials: int, watch: Watch) -> Trial:
+        self.study.sampler = self._sampler(number)
+        asked = self.study.ask(self.distributions)
+        options = {name: asked.params[name] for name in self.space}
+        watch.trial(number, n_trials, options)
+        reporting = _Reporting(watch, asked, self.metric, prunes=self.prunes)
+        start, note = time.perf_counter(), None
+        progress = Progress()
+        try:
+            progress = objective(options, reporting)
+        except (DivergedError, QueryError, ConfigError) as error:  # a query error: the scores are no numbers
+            note = str(error)
+        except torch.OutOfMemoryError as error:
+            note = f"out of memory on the device ({str(error).splitlines()[0]})"
+        except BaseException:
+            self.study.tell(asked, state=self.optuna.trial.TrialState.FAIL)
+            raise
+        validated = [record for record in progress.records or reporting.records if record.validation is not None]
+        value = progress.best_value if math.isfinite(progress.best_value) else None
+        if value is None and note is None:
+            note = "no epoch was validated before the training ended"
+        state = "failed" if note else "pruned" if reporting.pruned else "finished"
+        trial = Trial(
+            number=number,
+            state=state,
+            options=options,
+            value=value,
+            best_epoch=progress.best_epoch or None,
+            seconds=round(time.perf_counter() - start, 3),
+            validation=[{"epoch": record.epoch, **(record.validation or {})} for record in validated],
+            note=note,
+        )
+        asked.set_user_attr(RECORD, asdict(trial))
+        self._tell(asked.number, trial)
+        return trial
+
+    def _tell(self, optuna_number: int, trial: Trial) -> None:
+        state = self.optuna.trial.TrialState
+        if trial.state == "finished":
+            self.study.tell(optuna_number, trial.value)
+        else:
+            self.study.tell(optuna_number, state=state.PRUNED if trial.state == "pruned" else state.FAIL)
+
+    def _end_cut_off(self) -> None:
+        """Trials whose process died: over if their record was written, else failed and to be repeated."""
+        states = self.optuna.trial.TrialState
+        for left in self.study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+            if RECORD in left.user_attrs:
+                self._tell(left.number, Trial(**left.user_attrs[RECORD]))
+            else:
+                self.study.tell(left.number, state=states.FAIL)
+
+    def _storage(self, database: Path | None) -> Any:
+        storages = self.optuna.storages
+        if database is None:
+            return storages.InMemoryStorage()
+
+        def connect() -> sqlite3.Connection:
+            connection = sqlite3.connect(database, timeout=60)  # by the path itself: an address would stumble over ? and %
+            connection.execute("PRAGMA journal_mode = WAL")  # a report of an epoch need not wait for the disk
+            connection.execute("PRAGMA synchronous = NORMAL")
+            return connection
+
+        try:
+            return storages.RDBStorage("sqlite:///study.sqlite", engine_kwargs={"creator": connect})
+        except RuntimeError as error:
+            raise RunError(f"{database}: of another version of Optuna ({str(error).splitlines()[0]})") from error
+
+    def _sampler(self, number: int) -> Any:
+        if self.grid is not None:
+            return _one_setting(self.optuna, self.grid[number - 1])
+        seed = epoch_seed(self.seed, number, "trial") % 2**32
+        return self.optuna.samplers.TPESampler(seed=seed) if self.sampler == "tpe" else self.optuna.samplers.RandomSampler(seed=seed)
+
+    @contextmanager
+    def _database_errors(self) -> Iterator[None]:
+        """Turn a damaged database and a full disk into one clear sentence."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (SQLAlchemyError, self.optuna.exceptions.StorageInternalError) as error:
+            cause = getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error
+            said = str(cause).splitlines()[0]
+            raise RunError(f"{self.database}: damaged or cannot be written ({said}); trials.jsonl has what was found") from error
+
+
+def run_study(
+    search: Search,
+    objective: Callable[[Mapping[str, Any], Watch], Progress],
+    n_trials: int,
+    directory: StudyDirectory | None,
+    *,
+    identity: Mapping[str, Any],
+    info: Mapping[str, Any],
+    split: Split,
+    minutes: float | None,
+    watch: Watch,
+) -> Study:
+    """Make or open the study, make its trials, and keep what they say after each of them.
+
+    Args:
+        search: draws the settings.
+        objective: see `Search.run`.
+        n_trials: how many there shall be.
+        directory: None keeps nothing.
+        identity: what must be the same when the study is gone on with; holds `model`, `metric`, `option`, `space` and `seed`.
+        info: what else is worth a record; holds `data` and `reading`, the options by which `train` gets the same split.
+        split: saved with the study.
+        minutes: no trial begins after so many.
+        watch: sees progress.
+
+    Raises:
+        RunError: see `StudyDirectory.begin` and `Search.opened`; or no trial came to a result.
+    """
+    with ExitStack() as stack:
+        if directory is not None:
+            directory.begin(identity, info, split)
+            stack.enter_context(directory.locked())
+        stack.enter_context(search.opened(directory.database if directory else None))
+        trials = search.trials()
+        if trials:
+            watch.message(f"going on after trial {trials[-1].number}")
+        if directory is not None:
+            directory.write_trials(trials)
+        for trial in search.run(objective, n_trials, minutes=minutes, watch=watch):
+            trials.append(trial)
+            best = best_of(trials)
+            if directory is not None:
+                directory.append_trial(trial)
+                if best is not None and best.number == trial.number:
+                    directory.write_best(best, identity, info)
+            watch.tried(trial, best)
+        best = best_of(trials)
+        if best is None:
+            why = trials[-1].note if trials else "the time was over before the first one"
+            raise RunError(f"none of {len(trials)} trials came to a result; the last one: {why}")
+        return Study(
+            path=None if directory is None else directory.path,
+            model=identity["model"],
+            data=info["data"],
+            metric=search.metric,
+            space=identity["space"],
+            trials=tuple(trials),
+            best=best,
+            best_options={**best.options, **identity["option"], "select": search.metric, "seed": search.seed},
+            importance=search.importance(),
+        )
+
+
+def _allowed(setting: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Any]) -> bool:
+    try:
+        build(setting)
+    except ConfigError:
+        return False
+    return True
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingExtraError("Optuna", "tune", "monge tune") from error
+    return optuna
+
+
+def _distribution(optuna: Any, option: Range | Choices) -> Any:
+    """How Optuna draws a value."""
+    distributions = optuna.distributions
+    if isinstance(option, Choices):
+        return distributions.CategoricalDistribution(option.values)
+    if option.whole:
+        return distributions.IntDistribution(option.low, option.high, log=option.log, step=option.step or 1)
+    return distributions.FloatDistribution(option.low, option.high, log=option.log, step=option.step)
+
+
+def _one_setting(optuna: Any, setting: Mapping[str, Any]) -> Any:
+    """A sampler that proposes the given setting."""
+
+    class OneSetting(optuna.samplers.BaseSampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            return setting[param_name]
+
+    return OneSetting()
