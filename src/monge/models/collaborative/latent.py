@@ -61,6 +61,11 @@ class ObservationConfig(TransportConfig):
     observation: Observation
     """What x_u is drawn from, given the logits: it decides the loss."""
 
+    def unused(self) -> dict[str, str]:
+        """Options that this configuration does not read -> the option that makes it so."""
+        transport = ("epsilon", "n_iterations", "shrink")
+        return {} if self.observation == "sinkhorn" else dict.fromkeys(transport, f"--observation {self.observation}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class VariationalConfig:
@@ -91,6 +96,10 @@ class VariationalConfig:
         check_ranges(self, dim=(1, INFINITY), hidden=(1, INFINITY), n_hidden=(0, INFINITY), dropout=(0, 0.99), kl_cap=(0, INFINITY))
         check_ranges(self, kl_steps=(1, INFINITY), batch_size=(1, INFINITY), weight_decay=(0, INFINITY))
         check_positive(self, "learning_rate")
+
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself: the ranges of SinkhornCF's paper for its auto-encoders."""
+        return {"learning_rate": "3e-4..3e-3:log", "n_hidden": "0..2", "kl_cap": "0.1,0.2,0.3,0.5,1", "dropout": "0.3,0.5,0.7"}
 
 
 def observation_loss(config: ObservationConfig, logits: Tensor, batch: BagBatch, cost: ItemCost | None) -> Tensor:

@@ -42,6 +42,10 @@ class MFConfig(ObservationConfig):
         check_ranges(self, dim=(1, INFINITY), batch_size=(1, INFINITY), weight_decay=(0, INFINITY))
         check_positive(self, "learning_rate")
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself."""
+        return {"dim": "16,32,64,128", "learning_rate": "1e-3..3e-2:log", "weight_decay": "0,1e-6,1e-5,1e-4"}
+
 
 class MF(nn.Module):
     """Matrix factorisation over all pairs; it knows the users of its training only."""

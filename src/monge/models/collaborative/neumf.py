@@ -53,6 +53,11 @@ class NeuMFConfig(ObservationConfig):
         check_ranges(self, batch_size=(1, INFINITY), weight_decay=(0, INFINITY))
         check_positive(self, "learning_rate")
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself: the ranges of SinkhornCF's paper."""
+        sampled = {"n_negatives": "2..8"} if self.form == "he2017" and self.observation == "bernoulli" else {}
+        return {"dim": "8,16,32,64", "learning_rate": "3e-4..3e-3:log", **sampled}
+
 
 class NeuMF(nn.Module):
     """A transformation that is learnt; it knows the users of its training only."""

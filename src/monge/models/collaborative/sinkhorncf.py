@@ -59,6 +59,15 @@ class SinkhornCFConfig(TransportConfig, VariationalConfig):
         check_ranges(self, alpha=(0, 0.99), k=(1, INFINITY), l1_weight=(0, INFINITY), l1_every=(1, INFINITY))
         check_ranges(self, l1_start_epoch=(0, INFINITY), l1_max_users=(0, INFINITY))
 
+    def unused(self) -> dict[str, str]:
+        """Options that this configuration does not read -> the option that makes it so."""
+        transport = ("epsilon", "n_iterations", "shrink", "k", "l1_every", "l1_start_epoch", "l1_max_users", "debias")
+        return {} if self.l1_weight else dict.fromkeys(transport, "--l1-weight 0")
+
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself: the auto-encoder's ranges, and alpha where the paper looked for it."""
+        return {**super().space(), "alpha": "0.001..0.1:log"}
+
 
 class SinkhornCF(nn.Module):
     """Gaussian encoder, multi-layer decoder, Sinkhorn loss; whoever has a history gets an answer."""
