@@ -51,6 +51,12 @@ EVERY = [
     ("sinkhorncf", "alpha", 1.0), ("sinkhorncf", "alpha", -0.1), ("sinkhorncf", "k", 0), ("sinkhorncf", "l1_weight", -1.0),
     ("sinkhorncf", "l1_every", 0), ("sinkhorncf", "l1_start_epoch", -1), ("sinkhorncf", "l1_max_users", -1),
     ("itemknn", "k", 0), ("itemknn", "shrink", -1.0), ("itemknn", "bm25_k1", -0.1), ("itemknn", "bm25_b", 1.5),
+    ("p3alpha", "alpha", -0.1), ("p3alpha", "k", 0), ("rp3beta", "alpha", -0.1), ("rp3beta", "beta", -0.1), ("rp3beta", "k", 0),
+    ("slim", "k", 0), ("slim", "regularisation", 0.0), ("slim", "l1_ratio", 1.0), ("slim", "l1_ratio", -0.1),
+    ("ease", "regularisation", 0.0), ("ease", "max_gigabytes", 0.0),
+    ("wmf", "dim", 0), ("wmf", "confidence", 0.5), ("wmf", "regularisation", 0.0), ("wmf", "sweeps", 0),
+    ("bpf", "dim", 0), ("bpf", "shape", 0.0), ("bpf", "activity_shape", -1.0), ("bpf", "activity_mean", 0.0), ("bpf", "sweeps", 0),
+    ("bpf", "fold_in_sweeps", 0),
 ]  # fmt: skip
 
 

@@ -22,6 +22,12 @@ BAG: dict[str, Any] = {"dim": 4, "hidden": 8, "batch_size": 16}
 SMALL: dict[str, dict[str, Any]] = {
     "popular": {},
     "itemknn": {"k": 5},
+    "p3alpha": {"k": 5},
+    "rp3beta": {"k": 5, "normalise": True},
+    "slim": {"k": 5},
+    "ease": {"regularisation": 5.0},
+    "wmf": {"dim": 6, "regularisation": 0.5, "sweeps": 4},
+    "bpf": {"dim": 6, "sweeps": 5},
     "bprmf": {"dim": 8, "batch_size": 32, "item_bias": True},
     "mf": {"dim": 4, "batch_size": 16},
     "neumf": {"dim": 4, "batch_size": 64},
@@ -37,7 +43,9 @@ SMALL: dict[str, dict[str, Any]] = {
 LEARNT = ["bprmf", "mf", "neumf", "multvae", "sinkhorncf", "sasrec", "stosa", "coserec", "mstein", OUTSIDE]
 NEEDS_HISTORY = ["multvae", "sinkhorncf", "sasrec", "stosa", "coserec", "mstein", OUTSIDE]
 OF_USERS = ["bprmf", "mf", "neumf"]
-ANSWERS_ANYBODY = ["popular", "last-popular", "itemknn"]
+ITEM_WEIGHTS = ["itemknn", "p3alpha", "rp3beta", "slim", "ease"]
+FACTORS = ["wmf", "bpf"]
+ANSWERS_ANYBODY = ["popular", "last-popular", *ITEM_WEIGHTS, *FACTORS]
 N_ITEMS = 10
 
 
@@ -121,7 +129,7 @@ def test_batched_equals_one_by_one(name: str, runs: dict[str, monge.Run]) -> Non
 def test_vectors_reproduce_the_scores_up_to_a_constant_a_row(name: str, runs: dict[str, monge.Run]) -> None:
     model = runs[name].model
     if not isinstance(model, InnerProduct):
-        assert name in {"popular", "last-popular", "itemknn", "neumf", OUTSIDE}
+        assert name in {"popular", "last-popular", "neumf", *ITEM_WEIGHTS, OUTSIDE}
         return
     with torch.inference_mode():
         query_vectors, (item_vectors, bias) = model.query_vectors(queries().batch()), model.item_vectors()
@@ -150,7 +158,7 @@ def test_ranking_by_vectors_and_by_scores_agree(name: str, runs: dict[str, monge
 def test_same_seed_same_weights_and_another_seed_others(name: str, runs: dict[str, monge.Run]) -> None:
     first, again, other = (module(run).state_dict() for run in (runs[name], train(name), train(name, seed=1)))
     assert all(torch.equal(first[key], again[key]) for key in first)
-    if name in LEARNT:
+    if name in (*LEARNT, *FACTORS):
         assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
@@ -175,7 +183,7 @@ def test_an_unknown_user_with_a_history_gets_an_answer(name: str, runs: dict[str
 
 
 @pytest.mark.parametrize("name", ANSWERS_ANYBODY)
-def test_counting_models_answer_an_empty_history(name: str, runs: dict[str, monge.Run]) -> None:
+def test_models_solved_in_one_go_answer_an_empty_history(name: str, runs: dict[str, monge.Run]) -> None:
     asked = Queries(n_items=N_ITEMS, user=np.array([-1]), history=Ragged.from_lists([[]]), truth=Ragged.from_lists([[]]))
     assert scores(runs[name].model, asked).isfinite().all()
     assert len(runs[name].recommend(history=[], k=N_ITEMS)) == N_ITEMS

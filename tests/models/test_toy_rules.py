@@ -50,6 +50,12 @@ def blocks(n_users: int = 80, n_items: int = 24, taken: int = 9) -> Interactions
         ("itemknn", {"weighting": "cosine"}),
         ("itemknn", {"weighting": "tfidf"}),
         ("itemknn", {"weighting": "bm25"}),
+        ("p3alpha", {}),
+        ("rp3beta", {}),
+        ("slim", {}),
+        ("ease", {"regularisation": 10.0}),
+        ("wmf", {"dim": 2}),
+        ("bpf", {"dim": 2}),
         ("bprmf", {"dim": 2, "epochs": 40, "select": "recall@5", "learning_rate": 0.05, "batch_size": 128, "regularisation": 1e-2}),
         (
             "bprmf",

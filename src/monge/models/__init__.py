@@ -10,6 +10,12 @@ from monge.models.contract import InnerProduct, ItemVectors, Recommender, Solvab
 MODELS = {
     "popular": "monge.models.collaborative.popular:Popular",
     "itemknn": "monge.models.collaborative.itemknn:ItemKNN",
+    "p3alpha": "monge.models.collaborative.p3alpha:P3alpha",
+    "rp3beta": "monge.models.collaborative.rp3beta:RP3beta",
+    "slim": "monge.models.collaborative.slim:SLIM",
+    "ease": "monge.models.collaborative.ease:EASE",
+    "wmf": "monge.models.collaborative.wmf:WMF",
+    "bpf": "monge.models.collaborative.bpf:BPF",
     "bprmf": "monge.models.collaborative.bprmf:BPRMF",
     "mf": "monge.models.collaborative.mf:MF",
     "neumf": "monge.models.collaborative.neumf:NeuMF",

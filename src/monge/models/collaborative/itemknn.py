@@ -19,11 +19,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
+from monge.data.matrix import user_item_matrix
 from monge.models.contract import check_ranges
+from monge.nn.item_weights import ItemWeights, largest_in_rows, products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,46 +57,23 @@ class ItemKNN(nn.Module):
     Config: ClassVar = ItemKNNConfig
     answers_unknown_users: ClassVar = True
 
-    neighbours: Tensor
-    weights: Tensor
-
     def __init__(self, config: ItemKNNConfig, *, n_users: int, n_items: int) -> None:
         super().__init__()
-        self.config, self.n_items = config, n_items
-        k = min(config.k, n_items)
-        self.register_buffer("neighbours", torch.zeros(n_items, k, dtype=torch.int32))
-        self.register_buffer("weights", torch.zeros(n_items, k))  # 0 where an item has fewer neighbours
+        self.config = config
+        self.weights = ItemWeights(n_items, config.k)
 
     def solve(self, train: Interactions) -> None:
         """Compute the similarities in blocks of items and keep the k largest of each."""
         item_user = self._weighted(train)
-        norms = np.sqrt(np.asarray(item_user.power(2).sum(1)).ravel())
-        user_item = sp.csr_array(item_user.T)
-        k, cosine = self.weights.shape[1], self.config.weighting != "bm25"
-        for start in range(0, self.n_items, 1024):
-            rows = slice(start, min(start + 1024, self.n_items))
-            block = sp.csr_array(item_user[rows] @ user_item)
-            lengths = np.diff(block.indptr)
-            row = np.repeat(np.arange(len(lengths)), lengths)
-            value = block.data
-            if cosine:
-                value = value / (norms[rows][row] * norms[block.indices] + self.config.shrink)
-            other = block.indices != row + start
-            row, column, value = row[other], block.indices[other], value[other]
-            order = np.lexsort((-value, row))
-            row, column, value = row[order], column[order], value[order]
-            lengths = np.bincount(row, minlength=len(lengths))
-            rank = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            kept = rank < k
-            at = (torch.from_numpy(row[kept] + start), torch.from_numpy(rank[kept]))
-            self.neighbours[at] = torch.from_numpy(column[kept].astype(np.int32))
-            self.weights[at] = torch.from_numpy(value[kept].astype(np.float32))
+        similar = products(item_user, sp.csr_array(item_user.T))
+        if self.config.weighting != "bm25":
+            norm = np.sqrt(np.asarray(item_user.power(2).sum(1)).ravel())
+            similar = ((j, i, dot / (norm[j] * norm[i] + self.config.shrink)) for j, i, dot in similar)
+        self.weights.fill(largest_in_rows(similar, train.n_items, self.config.k))
 
     def _weighted(self, train: Interactions) -> sp.csr_array:
         """(n_items, n_users) sparse, weighted as configured."""
-        taken = sp.csr_array((np.ones(len(train)), (train.item, train.user)), shape=(train.n_items, train.n_users))
-        taken.sum_duplicates()
-        taken.data[:] = 1.0
+        taken = sp.csr_array(user_item_matrix(train).T)
         if self.config.weighting == "cosine":
             return taken
         per_user = np.bincount(taken.indices, minlength=train.n_users)
@@ -111,7 +89,4 @@ class ItemKNN(nn.Module):
 
     def scores(self, queries: QueryBatch) -> Tensor:
         """(B, n_items), 0 where nothing in the history is near."""
-        scores = torch.zeros(len(queries) * self.n_items, device=self.weights.device)
-        place = queries.row_of_item[:, None] * self.n_items + self.neighbours[queries.items]
-        scores.index_add_(0, place.flatten(), self.weights[queries.items].flatten())
-        return scores.view(len(queries), self.n_items)
+        return self.weights.scores(queries)

@@ -1,0 +1,40 @@
+"""Rows of different lengths on the device: histories and sparse matrices, back to back."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from monge.data import QueryBatch
+
+
+def pieces(lengths: Tensor, budget: int) -> list[slice]:
+    """Cut (R,) rows into consecutive slices; the lengths within each add up to at most `budget` and one row more.
+
+    >>> pieces(torch.tensor([3, 1, 0, 5, 2]), 4)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    ends = lengths.cumsum(0)
+    total = int(ends[-1]) if len(ends) else 0
+    cuts = torch.searchsorted(ends, torch.arange(budget, max(budget, total), budget, device=lengths.device)) + 1
+    bounds = sorted({0, *cuts.tolist(), len(lengths)})
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+
+
+def places(starts: Tensor, lengths: Tensor) -> Tensor:
+    """(R,) where rows start and how long they are -> (sum of lengths,) the place of each of their entries, row by row.
+
+    >>> places(torch.tensor([7, 0]), torch.tensor([2, 3])).tolist()
+    [7, 8, 0, 1, 2]
+    """
+    shift = starts - (lengths.cumsum(0) - lengths)
+    along = torch.repeat_interleave(shift, lengths)
+    return along + torch.arange(len(along), device=starts.device)
+
+
+def distinct_items(queries: QueryBatch) -> tuple[Tensor, Tensor]:
+    """Histories as sets: (nnz,) items back to back, each once in a history and by rising number; (B,) how many of each query."""
+    keys = torch.unique(queries.row_of_item * queries.n_items + queries.items)
+    return keys % queries.n_items, torch.bincount(keys // queries.n_items, minlength=len(queries))
