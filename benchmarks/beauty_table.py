@@ -21,18 +21,19 @@ PAPER: dict[str, tuple[float, ...]] = {
     "CoSeRec": (0.0188, 0.0508, 0.0351, 0.0738, 0.0425, 0.0365),
     "MStein": (0.0220, 0.0551, 0.0392, 0.0774, 0.0463, 0.0398),
 }
+SETTINGS = {
+    "t05": "T .05", "t07-drop4": "T .07, dropout .4", "t10": "T .1", "t10-drop4": "T .1, dropout .4", "t14": "T .14",
+    "t14-drop4": "T .14, dropout .4", "t14-cl01": "T .14, contrast .01", "t20": "T .2", "t20-drop4": "T .2, dropout .4",
+}  # fmt: skip
 LABELS = {
     "popular": "Popular", "last-popular": "LastPopular", "itemknn": "ItemKNN, TF-IDF", "bprmf": "BPRMF",
     "sasrec-bce": "SASRec, one negative", "sasrec-ce": "SASRec, softmax over all items", "coserec": "CoSeRec",
     "stosa": "STOSA", "stosa-passthrough": "STOSA, mean passed through", "mstein": "MStein",
     "mstein-inv": "MStein, 1/(1+W2)", "mstein-passthrough": "MStein, mean passed through",
     "mstein-passthrough-inv": "MStein as its code: both",
-    "sasrec-softmax-t05": "SASRec, cosine, sampled softmax, T .05", "sasrec-softmax-t10": "the same, T .1",
-    "sasrec-softmax-t10-drop4": "the same, T .1, dropout .4", "sasrec-softmax-t07-drop4": "the same, T .07, dropout .4",
-    "stosa-softmax-t10": "STOSA, normalised, sampled softmax, T .1", "stosa-softmax-t20": "the same, T .2",
-    "stosa-softmax-t20-drop4": "the same, T .2, dropout .4", "stosa-softmax-t14-drop4": "the same, T .14, dropout .4",
-    "mstein-softmax-t20": "MStein, the same loss and its contrastive term, T .2", "mstein-softmax-t14": "the same, T .14",
-    "mstein-softmax-t14-drop4": "the same, T .14, dropout .4", "mstein-softmax-t14-cl01": "the same, T .14, contrastive weight .01",
+    **{f"sasrec-softmax-{key}": f"SASRec, cosine, sampled softmax, {text}" for key, text in SETTINGS.items()},
+    **{f"stosa-softmax-{key}": f"STOSA, normalised, sampled softmax, {text}" for key, text in SETTINGS.items()},
+    **{f"mstein-softmax-{key}": f"MStein, normalised, sampled softmax, {text}" for key, text in SETTINGS.items()},
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from monge.errors import ConfigError
 from monge.losses.observation import accelerated_sinkhorn, concentration, sinkhorn_loss
 from monge.models import find_model
 from monge.models.collaborative.latent import LIKELIHOODS, known_items, observation_loss
@@ -36,6 +37,7 @@ NEAR: dict[str, Any] = {"observation": "sinkhorn", "epsilon": 0.1}
 def model_of(name: str, **options: Any) -> Any:
     torch.manual_seed(0)
     cls = find_model(name)
+    options = {"k": LOG.n_items, **options} if name == "sinkhorncf" else options
     return cls(cls.Config(**options), n_users=len(HISTORIES), n_items=LOG.n_items)  # pyright: ignore[reportCallIssue]
 
 
@@ -309,8 +311,14 @@ def test_answers_do_not_depend_on_training_mode_noise(cls: Any, config: Any) -> 
     assert torch.equal(model.scores(queries), model.scores(queries))
 
 
+def test_k_cannot_exceed_the_items() -> None:
+    with pytest.raises(ConfigError, match=f"--k must be at most the number of items, {LOG.n_items}; got {LOG.n_items + 1}"):
+        model_of("sinkhorncf", k=LOG.n_items + 1)
+    model_of("sinkhorncf", k=LOG.n_items + 1, l1_weight=0.0)  # nothing is moved
+
+
 def test_training_draws_from_the_posterior_and_evaluation_does_not() -> None:
-    model = SinkhornCF(SinkhornCFConfig(**VAE), n_users=20, n_items=LOG.n_items)
+    model = SinkhornCF(SinkhornCFConfig(**VAE, k=5), n_users=20, n_items=LOG.n_items)
     batch = batch_of(HISTORIES, n_items=LOG.n_items)
 
     def sample() -> Tensor:

@@ -73,7 +73,7 @@ def blocks(n_users: int = 80, n_items: int = 24, taken: int = 9) -> Interactions
         ("neumf", {**USERS, "dim": 8, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 1e-3}),
         ("neumf", {**USERS, "form": "mlp", "learning_rate": 0.02}),
         *[("multvae", {**BAG, "observation": loss}) for loss in ("multinomial", "sinkhorn")],
-        ("sinkhorncf", BAG),
+        ("sinkhorncf", {**BAG, "k": 8}),
         ("sinkhorncf", {**BAG, "flow": "iaf2", "debias": True, "k": 8, "l1_every": 3, "l1_start_epoch": 2, "l1_max_users": 10}),
     ],
 )

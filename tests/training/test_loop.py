@@ -71,6 +71,11 @@ def test_time_runs_out_after_an_epoch(cycle: Interactions) -> None:
     assert (progress.epoch, progress.finished) == (1, True)
 
 
+def test_an_epoch_that_time_makes_the_last_is_validated(cycle: Interactions, tmp_path: Path) -> None:
+    run = monge.train("bprmf", cycle, dim=4, epochs=50, validate_every=10, max_minutes=1e-9)
+    assert (run.result["epochs"], run.result["best_epoch"]) == (1, 1)
+
+
 def test_a_callback_may_stop_it(cycle: Interactions) -> None:
     def on_epoch(progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         if progress.epoch == 2:

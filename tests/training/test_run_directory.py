@@ -213,6 +213,17 @@ def test_places_that_hold_no_run(tmp_path: Path) -> None:
         monge.load_run(tmp_path / "folder")
 
 
+def test_a_training_that_fails_before_it_learnt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "implicit", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "implicit.als", None)
+    with pytest.raises(MongeError, match=r"pip install 'monge\[baselines\]'"):
+        monge.train("wmf", log_of(cycle_sequences()), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(MongeError, match="no user has two training items"):
+        monge.train("sasrec", log_of([[0, 1, 2], [3, 4, 5], [6, 7, 8]]), out=tmp_path / "run", dim=8, epochs=1)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_in_use_is_left_alone(run: Path, tmp_path: Path) -> None:
     log = log_of(cycle_sequences())
     before = {path.name: path.read_bytes() for path in run.iterdir()}

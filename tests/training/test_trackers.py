@@ -87,7 +87,7 @@ def test_an_unknown_tracker_gets_the_nearest_name(cycle: Interactions, tmp_path:
 
 
 def test_an_absent_report_library_is_told_before_training(cycle: Interactions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monge.api.find_spec", lambda name: None)
+    monkeypatch.setattr("monge.api.training.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'monge\[report\]'"):
         monge.train("sasrec", cycle, out=tmp_path / "run", report=True, **OPTIONS)
     assert list(tmp_path.iterdir()) == []

@@ -197,7 +197,7 @@ def fit(
         progress.epoch += 1
         seconds = time.perf_counter() - start
         progress.seconds += seconds
-        last = progress.epoch == config.epochs
+        last = progress.epoch == config.epochs or _out_of_time(progress, config)
         metrics = validate(model) if validate and (progress.epoch % config.validate_every == 0 or last) else None
         progress.records.append(EpochRecord(progress.epoch, seconds, losses, metrics))
         _select(progress, config, metrics, selected=validate is not None)
@@ -216,5 +216,8 @@ def _select(progress: Progress, config: TrainingConfig, metrics: dict[str, float
             progress.best_value, progress.best_epoch = metrics[config.select], progress.epoch
         elif progress.epoch - progress.best_epoch >= config.patience:
             progress.finished = True
-    out_of_time = config.max_minutes and progress.seconds >= 60 * config.max_minutes
-    progress.finished = progress.finished or progress.epoch >= config.epochs or bool(out_of_time)
+    progress.finished = progress.finished or progress.epoch >= config.epochs or _out_of_time(progress, config)
+
+
+def _out_of_time(progress: Progress, config: TrainingConfig) -> bool:
+    return config.max_minutes > 0 and progress.seconds >= 60 * config.max_minutes

@@ -56,6 +56,10 @@ class BPFConfig:
         check_ranges(self, dim=(1, float("inf")), sweeps=(1, float("inf")), fold_in_sweeps=(1, float("inf")))
         check_positive(self, "shape", "activity_shape", "activity_mean")
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself."""
+        return {"dim": "25,50,100", "shape": "0.1..1:log", "activity_shape": "0.1..1:log"}
+
 
 @dataclass(frozen=True, eq=False)
 class Gammas:

@@ -39,6 +39,10 @@ class EASEConfig:
     def __post_init__(self) -> None:
         check_positive(self, "regularisation", "max_gigabytes")
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself."""
+        return {"regularisation": "10..3000:log"}
+
 
 class EASE(nn.Module):
     """A dense table of weights between items.

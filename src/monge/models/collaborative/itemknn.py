@@ -47,8 +47,8 @@ class ItemKNNConfig:
 
     def space(self) -> dict[str, str]:
         """What `monge tune` searches by itself; where --weighting is fixed, only what it uses."""
-        own = {"bm25_k1": "0.5..3", "bm25_b": "0..1"} if self.weighting == "bm25" else {"shrink": "0,1,10,100"}
-        return {"weighting": "cosine,tfidf,bm25", "k": "20..500:log", **own}
+        own = {"bm25_k1": "0.5..3", "bm25_b": "0..1"} if self.weighting == "bm25" else {"shrink": "0,1,10,100,1000"}
+        return {"weighting": "cosine,tfidf,bm25", "k": "5..1000:log", **own}
 
 
 class ItemKNN(nn.Module):

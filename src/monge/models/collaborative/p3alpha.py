@@ -41,6 +41,10 @@ class P3alphaConfig:
     def __post_init__(self) -> None:
         check_ranges(self, alpha=(0, float("inf")), k=(1, float("inf")))
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself: the ranges of SinkhornCF's paper."""
+        return {"alpha": "0..2", "k": "5..1000:log", "normalise": "true,false"}
+
 
 class P3alpha(nn.Module):
     """Walk probabilities between items, k an item."""

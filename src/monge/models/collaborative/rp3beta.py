@@ -39,6 +39,10 @@ class RP3betaConfig:
     def __post_init__(self) -> None:
         check_ranges(self, alpha=(0, float("inf")), beta=(0, float("inf")), k=(1, float("inf")))
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself: the ranges of SinkhornCF's paper."""
+        return {"alpha": "0..2", "beta": "0..2", "k": "5..1000:log", "normalise": "true,false"}
+
 
 class RP3beta(nn.Module):
     """Walk probabilities over popularity, k an item."""

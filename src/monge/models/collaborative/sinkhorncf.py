@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
+from monge.errors import ConfigError
 from monge.losses.observation import accelerated_sinkhorn, concentration
 from monge.losses.variational import kl_of_flow, kl_to_standard_normal
 from monge.models.collaborative.latent import INFINITY, TransportConfig, VariationalConfig, item_cost, kl_weight, known_items
@@ -78,6 +79,8 @@ class SinkhornCF(nn.Module):
 
     def __init__(self, config: SinkhornCFConfig, *, n_users: int, n_items: int) -> None:
         super().__init__()
+        if config.l1_weight and config.k > n_items:
+            raise ConfigError(f"--k must be at most the number of items, {n_items}; got {config.k}")
         self.config = config
         hidden = (config.hidden,) * config.n_hidden
         self.encoder = GaussianEncoder(n_items, config.dim, hidden=hidden, activation=config.activation, dropout=config.dropout)
@@ -119,7 +122,7 @@ class SinkhornCF(nn.Module):
                 some.row_of_item,
                 some.items,
                 self.cost,
-                k=min(config.k, batch.n_items),
+                k=config.k,
                 epsilon=config.epsilon,
                 n_iterations=config.n_iterations,
                 debias=config.debias,

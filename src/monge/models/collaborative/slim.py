@@ -57,6 +57,10 @@ class SLIMConfig:
     def __post_init__(self) -> None:
         check_ranges(self, regularisation=(1e-5, float("inf")), l1_ratio=(0, 0.999), k=(1, float("inf")))
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself: the ranges of SinkhornCF's paper."""
+        return {"regularisation": "1e-3..1:log", "l1_ratio": "1e-3..0.999:log", "k": "5..1000:log"}
+
 
 class SLIM(nn.Module):
     """Regression weights between items, k a scored item."""

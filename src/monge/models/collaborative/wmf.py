@@ -47,6 +47,10 @@ class WMFConfig:
         check_ranges(self, dim=(1, float("inf")), confidence=(1, float("inf")), sweeps=(1, float("inf")))
         check_positive(self, "regularisation")
 
+    def space(self) -> dict[str, str]:
+        """What `monge tune` searches by itself: the ranges of SinkhornCF's paper (which gives none for the penalty)."""
+        return {"dim": "25,50,75,100,150,200", "confidence": "2,5,10,30,50,100", "regularisation": "1e-2..100:log"}
+
 
 class WMF(nn.Module):
     """Item vectors by alternating least squares."""
