@@ -31,7 +31,17 @@ MODELS: dict[str, dict[str, Any]] = {
     "sasrec": SEQUENCE,
     "mstein": {**SEQUENCE, "similarity_warmup": 2},
     "bprmf": {"dim": 8, "batch_size": 64},
-    "sinkhorncf": {"dim": 4, "hidden": 8, "batch_size": 16, "k": 5, "kl_steps": 10, "l1_every": 3, "l1_start_epoch": 1, "flow": "iaf2"},
+    "sinkhorncf": {
+        "dim": 4,
+        "hidden": 8,
+        "batch_size": 16,
+        "k": 5,
+        "amsgrad": True,
+        "kl_steps": 10,
+        "l1_every": 3,
+        "l1_start_epoch": 1,
+        "flow": "iaf2",
+    },
 }
 PATHS = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
 """Where a process of its own finds this package of tests."""

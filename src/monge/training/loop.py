@@ -121,9 +121,10 @@ def make_fabric(precision: str = "32-true", device: str = "auto") -> Fabric:
 
 
 def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """Adam with the model's learning rate and coupled L2 penalty."""
+    """Adam with the model's learning rate and coupled L2 penalty; its AMSGrad variant where the model's config asks for it."""
     config: Any = model.config
-    return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    amsgrad = getattr(config, "amsgrad", False)
+    return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, amsgrad=amsgrad, fused=True)
 
 
 def fit(

@@ -7,8 +7,7 @@
 
 Source: Li et al., "Sinkhorn Collaborative Filtering", WWW 2021, sec. 3 and Algorithm 1. Paper and published code differ; the paper is
 the default. Like the code: --l1-every 100 --l1-start-epoch 11 --l1-max-users 200 --k 100 --debias --shrink 50 --flow iaf2. The KL
-term stands in the code only (Algorithm 1 without it: --kl-cap 0), and so does ReLU. The code's AMSGrad variant of Adam is not here.
-With alpha 0, L1 off and tanh this is MultVAE.
+term stands in the code only (Algorithm 1 without it: --kl-cap 0), and so does ReLU. With alpha 0, L1 off and tanh this is MultVAE.
 """
 
 from __future__ import annotations
@@ -53,6 +52,8 @@ class SinkhornCFConfig(TransportConfig, VariationalConfig):
     """Take off what moving the k likeliest items onto themselves costs (authors' code)."""
     flow: Literal["none", "iaf2"] = "none"
     """iaf2: two inverse-autoregressive steps behind the Gaussian posterior (authors' code)."""
+    amsgrad: bool = False
+    """The AMSGrad variant of Adam (authors' code)."""
 
     def __post_init__(self) -> None:
         TransportConfig.__post_init__(self)
