@@ -221,7 +221,7 @@ def multvae(folder: Path) -> None:
         command="python -m benchmarks.run multvae",
         threads=THREADS,
         peer_versions={"recbole": "1.2.1"},
-        notes=["random 8:1:1 per user, both on the same rows and queries; RecBole's MultiVAE with its defaults (64 latents, 600 hidden, tanh)"],
+        notes=["random 8:1:1 per user, same rows and queries for both; RecBole's defaults (64 latents, 600 hidden, tanh)"],
     )
 
 
