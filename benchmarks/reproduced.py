@@ -49,8 +49,7 @@ def block(name: str) -> str:
     """Both tables of a record, and where they come from."""
     record = json.loads((RECORDS / f"{name}.json").read_text())
     environment = record["environment"]
-    n = record["seeds"]
-    said = f"{record['data']}, {record['protocol']['name']}; mean over {n} seeds, and in brackets each; a user's value is the mean over the seeds."
+    said = f"{record['data']}, {record['protocol']['name']}; mean over {record['seeds']} seeds, in brackets each of them."
     source = f"Command: `{record['command']}`; record: `benchmarks/results/reproduce/{name}.json` (commit {environment['commit']}, "
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
     return "\n\n".join([said, rows_table(record), against_table(record), source])
