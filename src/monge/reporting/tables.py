@@ -198,15 +198,34 @@ def experiment_table(record: Mapping[str, Any]) -> RenderableType:
             cells.append(Text.assemble(number(row["mean"][metric]), (spread, "dim"), (below, "dim italic")))
         table.add_row(Text(plain(label)), *cells, Text(duration(sum(row["seconds"]) / len(row["seconds"]))))
     parts: list[RenderableType] = [Text(plain(f"{record['title']}: {record['data']}, {record['protocol']['name']}"), style="bold"), table]
-    caption = f"Mean over queries and {record['seeds']} seeds ± half the range of the seeds; below, in italics: what the paper prints"
-    parts.append(Text(f"{caption} ({plain(record['source'])}).", style="dim"))
-    for one in record["against"]:
-        gain = "" if one["gain_percent"] is None else f" ({one['gain_percent']:+.1f} %"
-        gain += f", paper {one['paper_gain_percent']:+.1f} %)" if gain and one["paper_gain_percent"] is not None else ")" if gain else ""
-        interval = f"[{one['low']:+.4f}, {one['high']:+.4f}], paired t-test p = {one['p_t']:.2g}"
-        parts.append(Text(plain(f"{one['a']} against {one['b']}, {one['metric']}: {one['difference']:+.4f}{gain} {interval}")))
+    printed = any(row["paper"] for row in rows.values())
+    caption = f"Mean over queries and {record['seeds']} seeds ± half the range of the seeds"
+    caption += f"; below, in italics: what the paper prints ({record['source']})." if printed else "."
+    parts.append(Text(plain(caption), style="dim"))
+    if record["against"]:
+        parts += [Text(), _against_table(record["against"])]
+        parts.append(
+            Text("Paired over queries, a query's value being its mean over the seeds; 95 % bootstrap interval, t-test.", style="dim")
+        )
     parts.extend(Text(plain(f"note: {note}"), style="dim") for note in record["notes"])
     return Group(*parts)
+
+
+def _against_table(comparisons: Iterable[Mapping[str, Any]]) -> Table:
+    table = _table()
+    table.add_column(Text("compared"), overflow="fold")
+    for name in ("metric", "difference", "interval", "p", "gain", "paper's gain"):
+        table.add_column(Text(name), justify="right", no_wrap=name != "metric")
+    before = ""
+    for one in comparisons:
+        pair = f"{one['a']} - {one['b']}"
+        gain, printed = (MISSING if one[key] is None else f"{one[key]:+.1f} %" for key in ("gain_percent", "paper_gain_percent"))
+        interval = f"{one['low']:+.4f} to {one['high']:+.4f}"
+        clear = "bold" if one["low"] > 0 or one["high"] < 0 else ""
+        cells = (one["metric"], f"{one['difference']:+.4f}", interval, f"{one['p_t']:.2g}", gain, printed)
+        table.add_row(Text("" if pair == before else plain(pair)), *(Text(plain(cell), style=clear) for cell in cells))
+        before = pair
+    return table
 
 
 def options_table(options: Mapping[str, Any], *, title: str | None = None) -> RenderableType:
