@@ -43,7 +43,7 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stosa-softmax-t14-drop4": ("stosa", {**SOFTMAX, "temperature": 0.14, "dropout": 0.4}),
     "mstein-softmax-t20": ("mstein", {**CONTRAST, "temperature": 0.2}),
     "mstein-softmax-t14": ("mstein", {**CONTRAST, "temperature": 0.14}),
-    "mstein-softmax-t14-drop4": ("mstein", {**CONTRAST, "temperature": 0.14, "dropout": 0.4}),
+    "mstein-softmax-t20-drop4": ("mstein", {**CONTRAST, "temperature": 0.2, "dropout": 0.4}),
     "mstein-softmax-t14-cl01": ("mstein", {**CONTRAST, "temperature": 0.14, "cl_weight": 0.01}),
     # published settings
     "sasrec-bce": ("sasrec", {**LIMITS}),
