@@ -141,6 +141,16 @@ def test_vectors_reproduce_the_scores_up_to_a_constant_a_row(name: str, runs: di
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_what_training_returns_is_ready_to_answer(name: str) -> None:
+    """Nothing is dropped at random: asked twice, it says the same."""
+    model = train(name).model
+    assert isinstance(model, nn.Module)
+    assert not model.training
+    with torch.inference_mode():
+        assert torch.equal(model.scores(queries().batch()), model.scores(queries().batch()))
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_ranking_by_vectors_and_by_scores_agree(name: str, runs: dict[str, monge.Run]) -> None:
     asked = leave_one_out(log_of(cycle_sequences(n_items=N_ITEMS))).test
     model = runs[name].model

@@ -215,7 +215,7 @@ def test_places_that_hold_no_run(tmp_path: Path) -> None:
 
 def test_a_training_that_fails_before_it_learnt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "implicit", None)  # as if it were not installed
-    monkeypatch.setitem(sys.modules, "implicit.als", None)
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
     with pytest.raises(MongeError, match=r"pip install 'monge\[baselines\]'"):
         monge.train("wmf", log_of(cycle_sequences()), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

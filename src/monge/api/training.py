@@ -151,6 +151,7 @@ def train(
             shutil.rmtree(directory.path, ignore_errors=True)  # nothing was learnt: leave nothing behind
         raise
 
+    recommender.eval()  # from here on it answers
     watch.message("evaluating")
     validation = evaluate(
         recommender, split.validation, metrics, seed=training.seed, progress=watch.evaluating("validation", len(split.validation))

@@ -77,17 +77,17 @@ class WMF(nn.Module):
         except ImportError as error:
             raise MissingExtraError("implicit", "baselines", "wmf") from error
         config = self.config
-        als = AlternatingLeastSquares(
-            factors=config.dim,
-            regularization=config.regularisation,
-            alpha=config.confidence,
-            iterations=config.sweeps,
-            use_cg=False,
-            num_threads=torch.get_num_threads(),
-        )
-        als.item_factors = self.items.numpy().copy()
-        als.user_factors = np.zeros((train.n_users, config.dim), dtype=np.float32)
-        with threadpool_limits(1, "blas"):
+        with threadpool_limits(1, "blas"):  # its threads are its own; it warns where BLAS would add more
+            als = AlternatingLeastSquares(
+                factors=config.dim,
+                regularization=config.regularisation,
+                alpha=config.confidence,
+                iterations=config.sweeps,
+                use_cg=False,
+                num_threads=torch.get_num_threads(),
+            )
+            als.item_factors = self.items.numpy().copy()
+            als.user_factors = np.zeros((train.n_users, config.dim), dtype=np.float32)
             als.fit(csr_matrix(user_item_matrix(train)), show_progress=False)
         self.items.copy_(torch.from_numpy(als.item_factors))
 
