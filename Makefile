@@ -50,7 +50,7 @@ format: $(VENV)/.dev  ## rewrite the code in our format
 
 bench: $(VENV)/.dev  ## speed and memory beside RecTools and RecBole, in environments of their own
 	$(BIN)/python -m benchmarks.run
-	$(BIN)/python -m benchmarks.table
+	$(BIN)/python -m benchmarks.pages
 
 docs: $(VENV)/.dev  ## build the documentation into site/
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"

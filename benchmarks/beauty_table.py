@@ -1,40 +1,35 @@
-"""The Amazon Beauty table from the stored records: `python -m benchmarks.beauty_table` writes it between the markers of README.md
-and docs/findings/mstein.md; `--check` says whether they are up to date.
-"""
+"""The tables of Amazon Beauty, from the records that `python -m benchmarks.beauty` leaves in results/beauty/."""
 
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks.beauty import RESULTS
+from benchmarks.beauty import RESULTS, TABLE
 
-ROOT = Path(__file__).resolve().parents[1]
 METRICS = ("recall@1", "recall@5", "ndcg@5", "recall@10", "ndcg@10", "mrr", "mrr@40")
+FEW = ("recall@10", "ndcg@10", "mrr@40")
 # Table 1 of MStein's paper on Beauty. Its "MRR" follows the authors' code (top 40 only), so it stands under mrr@40.
-PAPER: dict[str, tuple[float, ...]] = {
-    "BPRMF": (0.0082, 0.0300, 0.0189, 0.0471, 0.0245, 0.0216),
-    "SASRec": (0.0129, 0.0416, 0.0274, 0.0633, 0.0343, 0.0291),
-    "STOSA": (0.0193, 0.0504, 0.0351, 0.0707, 0.0416, 0.0360),
-    "CoSeRec": (0.0188, 0.0508, 0.0351, 0.0738, 0.0425, 0.0365),
-    "MStein": (0.0220, 0.0551, 0.0392, 0.0774, 0.0463, 0.0398),
+PAPER: dict[str, dict[str, float]] = {
+    model: dict(zip(("recall@1", "recall@5", "ndcg@5", "recall@10", "ndcg@10", "mrr@40"), values, strict=True))
+    for model, values in {
+        "BPRMF": (0.0082, 0.0300, 0.0189, 0.0471, 0.0245, 0.0216),
+        "SASRec": (0.0129, 0.0416, 0.0274, 0.0633, 0.0343, 0.0291),
+        "STOSA": (0.0193, 0.0504, 0.0351, 0.0707, 0.0416, 0.0360),
+        "CoSeRec": (0.0188, 0.0508, 0.0351, 0.0738, 0.0425, 0.0365),
+        "MStein": (0.0220, 0.0551, 0.0392, 0.0774, 0.0463, 0.0398),
+    }.items()
 }
-SETTINGS = {
-    "t05": "T .05", "t07-drop4": "T .07, dropout .4", "t10": "T .1", "t10-drop4": "T .1, dropout .4", "t14": "T .14",
-    "t14-drop4": "T .14, dropout .4", "t14-cl01": "T .14, contrast .01", "t20": "T .2", "t20-drop4": "T .2, dropout .4",
-}  # fmt: skip
-LABELS = {
-    "popular": "Popular", "last-popular": "LastPopular", "itemknn": "ItemKNN, TF-IDF", "bprmf": "BPRMF",
-    "sasrec-bce": "SASRec, one negative", "sasrec-ce": "SASRec, softmax over all items", "coserec": "CoSeRec",
+TRIVIAL = {"popular": "Popular", "last-popular": "LastPopular", "itemknn": "ItemKNN, TF-IDF"}
+PUBLISHED = {
+    "bprmf": "BPRMF", "sasrec-bce": "SASRec, one negative", "coserec": "CoSeRec",
     "stosa": "STOSA", "stosa-passthrough": "STOSA, mean passed through", "mstein": "MStein",
     "mstein-inv": "MStein, 1/(1+W2)", "mstein-passthrough": "MStein, mean passed through",
     "mstein-passthrough-inv": "MStein as its code: both",
-    **{f"sasrec-softmax-{key}": f"SASRec, cosine, sampled softmax, {text}" for key, text in SETTINGS.items()},
-    **{f"stosa-softmax-{key}": f"STOSA, normalised, sampled softmax, {text}" for key, text in SETTINGS.items()},
-    **{f"mstein-softmax-{key}": f"MStein, normalised, sampled softmax, {text}" for key, text in SETTINGS.items()},
 }  # fmt: skip
+SOFTMAX = {"sasrec-ce": "SASRec, softmax over all items"}
+FAMILIES = {"sasrec": "SASRec, cosine", "stosa": "STOSA, normalised", "mstein": "MStein, normalised"}
 
 
 def records() -> dict[str, dict[str, Any]]:
@@ -42,54 +37,60 @@ def records() -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
 
 
-def label(name: str) -> str:
-    """What a row is called."""
-    base, _, seed = name.partition("@seed")
-    return LABELS.get(base, base) + (f", seed {seed}" if seed else "")
+def chosen(found: dict[str, Any]) -> float:
+    """Validation NDCG@10, what a setting is chosen by."""
+    return float(found["validation"]["ndcg@10"]["mean"])
 
 
-def row(name: str, found: dict[str, Any]) -> str:
-    """One line of the table."""
-    cells = [f"{found['test'][metric]['mean']:.4f}" for metric in METRICS]
-    chosen = f"{found['validation']['ndcg@10']['mean']:.4f}"
-    epochs = f"{found['best_epoch']} of {found['epochs']}" if found["best_epoch"] else "-"
-    stopped = ""
-    if found["best_epoch"] and found["epochs"] - found["best_epoch"] < found["training"]["patience"]:
-        stopped = " (time limit)"
-    return f"| {label(name)} | {' | '.join(cells)} | {chosen} | {epochs}{stopped} |"
+def best_of(family: str, found: dict[str, dict[str, Any]]) -> str:
+    """The setting of the loss study with the best validation NDCG@10, seed 0."""
+    return max((name for name in found if name in TABLE and name.startswith(f"{family}-softmax-")), key=lambda name: chosen(found[name]))
 
 
-def table() -> str:
-    """The whole table in Markdown."""
+def overview() -> str:
+    """Of each model its published setting, and the best setting of the loss study."""
     found = records()
-    head = f"| model | {' | '.join(METRICS)} | validation ndcg@10 | best epoch |\n|---|{'---:|' * (len(METRICS) + 2)}"
-    order = [name for base in LABELS for name in sorted(found) if name.partition("@seed")[0] == base]
-    lines = [row(name, found[name]) for name in order]
-    for model, values in PAPER.items():
-        cells = [f"{value:.4f}" for value in values[:-1]] + ["", f"{values[-1]:.4f}"]
-        lines.append(f"| *{model}, as printed in the paper* | {' | '.join(cells)} | | |")
-    return "\n".join([head, *lines])
+    studied = {name: f"{text}, sampled softmax (`{name}`)" for family, text in FAMILIES.items() for name in [best_of(family, found)]}
+    rows = [
+        line(name, text, found[name], METRICS) for name, text in {**TRIVIAL, **PUBLISHED, **SOFTMAX, **studied}.items() if name in found
+    ]
+    return "\n".join([*head(METRICS), *rows, *paper_rows(PAPER, METRICS), "", SOURCE])
 
 
-def main(check: bool) -> int:
-    """Write the table, or compare."""
-    content = f"\n{table()}\n\nCommand: `python -m benchmarks.beauty`; records: `benchmarks/results/beauty/`.\n"
-    stale = []
-    for path in (ROOT / "README.md", ROOT / "docs" / "findings" / "mstein.md"):
-        text = path.read_text()
-        begin, end = "<!-- results:begin -->", "<!-- results:end -->"
-        if begin not in text:
-            continue
-        new = text[: text.index(begin) + len(begin)] + content + text[text.index(end) :]
-        if new != text:
-            stale.append(path.name)
-            if not check:
-                path.write_text(new)
-    if check and stale:
-        print(f"not up to date: {', '.join(stale)}; run python -m benchmarks.beauty_table", file=sys.stderr)
-        return 1
-    return 0
+def published() -> str:
+    """The models as their papers set them, beside what the papers print."""
+    found = records()
+    rows = [line(name, text, found[name], METRICS) for name, text in {**PUBLISHED, **SOFTMAX}.items() if name in found]
+    return "\n".join([*head(METRICS), *rows, *paper_rows(PAPER, METRICS), "", SOURCE])
 
 
-if __name__ == "__main__":
-    sys.exit(main("--check" in sys.argv[1:]))
+def loss_settings() -> str:
+    """Every setting and seed of the loss study."""
+    found = records()
+    bases = [name for family in FAMILIES for name in TABLE if name.startswith(f"{family}-softmax-")]
+    names = [name for base in bases for name in sorted(found) if name.partition("@")[0] == base]
+    return "\n".join([*head(FEW), *(line(name, f"`{name}`", found[name], FEW) for name in names), "", SOURCE])
+
+
+SOURCE = "Command: `python -m benchmarks.beauty NAME`; records: `benchmarks/results/beauty/`."
+
+
+def head(metrics: Sequence[str]) -> list[str]:
+    """The first two lines."""
+    return [f"| model | {' | '.join(metrics)} | validation ndcg@10 | best epoch |", f"|---|{'---:|' * (len(metrics) + 2)}"]
+
+
+def line(name: str, text: str, found: dict[str, Any], metrics: Sequence[str]) -> str:
+    """A record."""
+    cells = [f"{found['test'][metric]['mean']:.4f}" for metric in metrics]
+    epochs = f"{found['best_epoch']} of {found['epochs']}" if found["best_epoch"] else "-"
+    if found["best_epoch"] and found["epochs"] - found["best_epoch"] < found["training"]["patience"]:
+        epochs += " (not run to its end)"
+    return f"| {text} | {' | '.join(cells)} | {chosen(found):.4f} | {epochs} |"
+
+
+def paper_rows(paper: dict[str, dict[str, float]], metrics: Sequence[str]) -> Iterable[str]:
+    """What is printed; a metric that is not printed stays empty."""
+    for model, values in paper.items():
+        cells = [f"{values[metric]:.4f}" if metric in values else "" for metric in metrics]
+        yield f"| *{model}, as printed in the paper* | {' | '.join(cells)} | | |"

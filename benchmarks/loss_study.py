@@ -2,16 +2,14 @@
 
 Each family (SASRec, STOSA, MStein) gets the same loss (sampled softmax, 1,024 negatives, normalised scores) and four settings. The best
 on validation NDCG@10 is trained with three seeds. A user's metric is the mean over the seeds; families are compared user by user.
-Needs MONGE_DATA; trains what has no record and run yet. `--table` writes docs/guide/choosing-a-loss.md from the record alone.
+Needs MONGE_DATA; trains what has no record and run yet.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,6 @@ from monge.evaluation import compare_paired
 FAMILIES = ("sasrec", "stosa", "mstein")
 SEEDS = (0, 1, 2)
 METRICS = ("recall@10", "ndcg@10")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "guide" / "choosing-a-loss.md"
 
 
 def settings(family: str) -> list[str]:
@@ -83,15 +80,11 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_table() -> None:
-    """Put the record between the markers of the page."""
-    figures = json.loads((RECORDS / "loss-study.json").read_text())["figures"]
-    text, begin, end = PAGE.read_text(), "<!-- loss-study:begin -->", "<!-- loss-study:end -->"
-    note = "Command: `python -m benchmarks.loss_study`; records: `benchmarks/results/loss-study.json`, `benchmarks/results/beauty/`."
-    PAGE.write_text(text[: text.index(begin) + len(begin)] + f"\n\n{table(figures)}\n\n{note}\n\n" + text[text.index(end) :])
+def block() -> str:
+    """The table of the stored record."""
+    path = RECORDS / "loss-study.json"
+    return table(json.loads(path.read_text())["figures"]) if path.exists() else "Not run to its end yet."
 
 
 if __name__ == "__main__":
-    if "--table" not in sys.argv[1:]:
-        record("loss-study", study(), command="python -m benchmarks.loss_study", threads=1, notes=["Amazon Beauty, leave-one-out"])
-    write_table()
+    record("loss-study", study(), command="python -m benchmarks.loss_study", threads=1, notes=["Amazon Beauty, leave-one-out"])

@@ -1,18 +1,17 @@
-"""Tables of reproduced experiments in the docs: `python -m benchmarks.reproduced` fills the markers of docs/findings/sinkhorncf.md.
-
-A record is what `monge reproduce NAME` leaves as OUT/record.json, kept in benchmarks/results/reproduce/.
-"""
+"""Tables of reproduced experiments. A record is what `monge reproduce NAME` leaves as OUT/record.json, kept in results/reproduce/."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RECORDS = ROOT / "benchmarks" / "results" / "reproduce"
-PAGES = (ROOT / "docs" / "findings" / "sinkhorncf.md",)
+RECORDS = Path(__file__).resolve().parent / "results" / "reproduce"
+
+
+def names() -> list[str]:
+    """The records that are there."""
+    return sorted(path.stem for path in RECORDS.glob("*.json"))
 
 
 def rows_table(record: dict[str, Any]) -> str:
@@ -53,18 +52,3 @@ def block(name: str) -> str:
     source = f"Command: `{record['command']}`; record: `benchmarks/results/reproduce/{name}.json` (commit {environment['commit']}, "
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
     return "\n\n".join([said, rows_table(record), against_table(record), source])
-
-
-def main() -> None:
-    """Fill every marker that has a record."""
-    for page in PAGES:
-        text = page.read_text()
-        for name in re.findall(r"<!-- ([\w-]+):begin -->", text):
-            if (RECORDS / f"{name}.json").exists():
-                begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-                text = text[: text.index(begin) + len(begin)] + f"\n\n{block(name)}\n\n" + text[text.index(end) :]
-        page.write_text(text)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,22 +1,14 @@
-"""The results in `benchmarks/README.md`, written from the records in `benchmarks/results/`.
-
-`python -m benchmarks.table` writes them between the two markers; with `--check` it only says whether they are up to date.
-"""
+"""The tables of speed and memory in `benchmarks/README.md`, from the records in `benchmarks/results/`."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import FOLDER, RESULTS, Comparison
-from monge.data.files import write_atomically
+from benchmarks.record import RESULTS, Comparison
 
-README = FOLDER / "README.md"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 PEER_NAMES = {"recbole": "RecBole", "rectools": "RecTools"}
 
 
@@ -31,16 +23,9 @@ def render(records: Iterable[Mapping[str, Any]]) -> str:
     return "\n\n".join(sections) if sections else "No records yet: run `make bench`."
 
 
-def updated(readme: str, records: Iterable[Mapping[str, Any]]) -> str:
-    """The README's text with the results put between its markers.
-
-    Raises:
-        ValueError: the two markers are not there once each, in order.
-    """
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
-        raise ValueError(f"the README must hold {BEGIN} and then {END}, once each")
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{render(records)}\n\n{END}{rest.split(END)[1]}"
+def block() -> str:
+    """All records as Markdown."""
+    return render(read_records())
 
 
 def _section(record: Mapping[str, Any]) -> str:
@@ -85,25 +70,3 @@ def _number(value: float) -> str:
     ('0.123', '1,234', '7')
     """
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-
-
-def main() -> int:
-    """Write or check the README; gives the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description="Write the stored results into benchmarks/README.md.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where the README differs from the records")
-    arguments = parser.parse_args()
-    text = README.read_text()
-    wanted = updated(text, read_records())
-    if text == wanted:
-        print("benchmarks/README.md is up to date")
-        return 0
-    if arguments.check:
-        print("error: benchmarks/README.md differs from benchmarks/results; run: python -m benchmarks.table", file=sys.stderr)
-        return 1
-    write_atomically(README, wanted)
-    print("benchmarks/README.md written")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

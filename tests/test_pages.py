@@ -1,0 +1,24 @@
+"""The tables in README and docs are what the stored records say."""
+
+import pytest
+
+from benchmarks import pages
+
+
+def test_no_table_was_changed_by_hand():
+    differ = pages.stale()
+
+    assert not differ, f"run python -m benchmarks.pages: {[str(page.relative_to(pages.ROOT)) for page in differ]}"
+
+
+def test_a_changed_figure_is_seen():
+    text = (pages.ROOT / "README.md").read_text()
+    changed = text.replace("| Popular | 0.0", "| Popular | 0.9")
+
+    assert changed != text
+    assert pages.filled(changed) == text
+
+
+def test_a_marker_without_a_record_is_refused():
+    with pytest.raises(ValueError, match="no table 'nothing'"):
+        pages.filled("<!-- nothing:begin -->\n<!-- nothing:end -->")
