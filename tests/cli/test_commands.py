@@ -149,6 +149,17 @@ def test_recommend_for_a_user(name: str, call: Call, runs: Path) -> None:
     assert rows == monge.load_run(runs / name).recommend("u3", k=4)
 
 
+def test_without_k_a_small_catalogue_gives_what_it_has(call: Call, runs: Path) -> None:
+    rows = one_object(call("recommend", runs / "popular", "--history", "i1,i2,i3,i4,i5,i6,i7,i8", "--json").out)
+    assert {row["item_id"] for row in rows} == {"i0", "i9"}
+    assert len(one_object(call("similar", runs / "popular", "--item", "i4", "--json").out)) == 9
+
+
+def test_nothing_left_to_recommend_is_said(call: Call, runs: Path) -> None:
+    everything = ",".join(f"i{item}" for item in range(10))
+    assert call("recommend", runs / "popular", "--history", everything).out.startswith("Nothing is left to recommend")
+
+
 @pytest.mark.parametrize("name", ["popular", "sasrec"])
 def test_recommend_for_somebody_unknown(name: str, call: Call, runs: Path) -> None:
     rows = one_object(call("recommend", runs / name, "--history", "i1, i2,i3", "--exclude", "i4,i5", "--json").out)

@@ -25,6 +25,8 @@ from monge.training.watch import Watch
 
 NOTHING = Ragged.from_lists([[]])
 """The truth of one live query."""
+FEW = 10
+"""How many items are answered where nobody says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,20 +52,22 @@ class Run:
         user: int | str | None = None,
         *,
         history: Sequence[int | str] | None = None,
-        k: int = 10,
+        k: int | None = None,
         exclude: Sequence[int | str] = (),
         include_seen: bool = False,
     ) -> list[dict[str, Any]]:
-        """The best k items for one user, or for somebody with the given history (oldest first).
+        """The best k items for one user, or for somebody with the given history (oldest first); without k 10, or all where there are fewer.
 
         Returns:
-            Rows of user_id, item_id, score, rank (and title where items have one), best first. What was seen is left out.
+            Rows of user_id, item_id, score, rank (and title where items have one), best first. What was seen is left out, so there may be
+            fewer than k.
 
         Raises:
             QueryError: an unknown user or item, or neither a user nor a history. ConfigError: k is out of range.
         """
         if (user is None) == (history is None):
             raise QueryError("give either a user or a history")
+        k = min(FEW, len(self.items)) if k is None else k
         if not 1 <= k <= len(self.items):
             raise ConfigError(f"--k must be between 1 and the number of items, {len(self.items)}; got {k}")
         number = -1
@@ -95,9 +99,13 @@ class Run:
             rows.append(row if titles is None else {**row, "title": titles[item]})
         return rows
 
-    def similar(self, item: int | str, *, k: int = 10) -> list[dict[str, Any]]:
-        """The k items most like one item: by the model's item vectors (cosine), else by how it scores them after that item alone."""
+    def similar(self, item: int | str, *, k: int | None = None) -> list[dict[str, Any]]:
+        """The k items most like one item: by the model's item vectors (cosine), else by how it scores them after that item alone.
+
+        Without k it is 10, or all others where there are fewer.
+        """
         number = int(self._item_numbers([item])[0])
+        k = min(FEW, len(self.items) - 1) if k is None else k
         if not 1 <= k < len(self.items):
             raise ConfigError(f"--k must be between 1 and the number of other items, {len(self.items) - 1}; got {k}")
         with torch.inference_mode():

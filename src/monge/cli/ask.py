@@ -45,13 +45,13 @@ def evaluate(run: Path, metrics: str | None, part: str, per_query: Path | None, 
 @RUN
 @click.option("--user", help="A user of the log.")
 @click.option("--history", metavar="A,B,C", help="Items, oldest first, of somebody whom the log need not know.")
-@click.option("--k", default=10, show_default=True, help="How many items.")
+@click.option("--k", type=int, help="How many items; 10 if not said.")
 @click.option("--exclude", metavar="A,B,C", default="", help="Items to leave out.")
 @click.option("--include-seen", is_flag=True, help="Also recommend what is in the history.")
 @TRUST
 @JSON
 def recommend(
-    run: Path, user: str | None, history: str | None, k: int, exclude: str, include_seen: bool, trust: tuple[str, ...], as_json: bool
+    run: Path, user: str | None, history: str | None, k: int | None, exclude: str, include_seen: bool, trust: tuple[str, ...], as_json: bool
 ) -> None:
     """The best items for a user of the log, or for a history.
 
@@ -67,6 +67,9 @@ def recommend(
     if as_json:
         print_json(rows)
         return
+    if not rows:
+        stdout.print("Nothing is left to recommend: every item is in the history or excluded; --include-seen shows them.", soft_wrap=True)
+        return
     whom = f"user {user}" if user is not None else f"a history of {len(items or [])} items"
     stdout.print(recommendations_table([{**row, "item": row["item_id"]} for row in rows], title=f"For {whom}"))
 
@@ -74,10 +77,10 @@ def recommend(
 @click.command(cls=click.RichCommand)
 @RUN
 @click.option("--item", required=True, help="An item of the log.")
-@click.option("--k", default=10, show_default=True, help="How many items.")
+@click.option("--k", type=int, help="How many items; 10 if not said.")
 @TRUST
 @JSON
-def similar(run: Path, item: str, k: int, trust: tuple[str, ...], as_json: bool) -> None:
+def similar(run: Path, item: str, k: int | None, trust: tuple[str, ...], as_json: bool) -> None:
     """The items most like one item.
 
     Example: [bold]monge similar runs/sasrec --item 50[/bold]
