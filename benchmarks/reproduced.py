@@ -49,6 +49,8 @@ def block(name: str) -> str:
     record = json.loads((RECORDS / f"{name}.json").read_text())
     environment = record["environment"]
     said = f"{record['data']}, {record['protocol']['name']}; mean over {record['seeds']} seeds, in brackets each of them."
+    if record.get("trials"):
+        said += f" Options: for every model with a space to search the best of {record['trials']} settings on validation."
     source = f"Command: `{record['command']}`; record: `benchmarks/results/reproduce/{name}.json` (commit {environment['commit']}, "
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
     return "\n\n".join([said, rows_table(record), against_table(record), source])

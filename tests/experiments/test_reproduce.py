@@ -93,6 +93,26 @@ def test_it_goes_on_where_it_stopped(toy: Path) -> None:
     assert record["against"] == []
 
 
+def test_trials_choose_the_options_on_validation(toy: Path) -> None:
+    record = reproduce("toy/table", out=toy, seeds=2, trials=3, only=["Popular", "SASRec, slow"])
+    assert record["trials"] == 3
+    assert record["rows"]["Popular"]["tuned"] is None
+    row = record["rows"]["SASRec, slow"]
+    tuned = row["tuned"]
+    assert tuned["trials"] == 3
+    assert "learning_rate" not in tuned["space"]  # the row fixes it
+    lines = [json.loads(line) for line in (toy / "SASRec-slow" / "study" / "trials.jsonl").read_text().splitlines()]
+    best = max((line for line in lines if line["state"] == "finished"), key=lambda line: line["value"])
+    assert (tuned["options"], tuned["validation"]) == (best["options"], best["value"])
+    for seed in (0, 1):
+        config = monge.load_run(toy / "SASRec-slow" / f"seed{seed}").info["model"]["config"]
+        assert {option: config[option] for option in tuned["options"]} == tuned["options"]
+        assert config["learning_rate"] == 1e-5
+    assert row["validation"]["mrr"][0] == pytest.approx(tuned["validation"])  # seed 0 is the trial once more
+    with pytest.raises(RunError, match="or other trials; choose another --out"):
+        reproduce("toy/table", out=toy, seeds=2, trials=0)
+
+
 def test_what_is_asked_wrongly_is_told(toy: Path) -> None:
     with pytest.raises(UnknownNameError, match="no experiment 'toy/tabel'; did you mean 'toy/table'"):
         reproduce("toy/tabel")
@@ -100,9 +120,11 @@ def test_what_is_asked_wrongly_is_told(toy: Path) -> None:
         reproduce("toy/table", out=toy, only=["SASrec"])
     with pytest.raises(ConfigError, match="--seeds must be at least 1"):
         reproduce("toy/table", out=toy, seeds=0)
+    with pytest.raises(ConfigError, match="--trials must be at least 0; got -1"):
+        reproduce("toy/table", out=toy, trials=-1)
     assert not toy.exists()
     reproduce("toy/table", out=toy, seeds=1, only=["Popular"])
-    with pytest.raises(RunError, match=r"holds toy/table on toy\.csv, or other data options; choose another --out"):
+    with pytest.raises(RunError, match=r"holds toy/table on toy\.csv, or other data options, or other trials; choose another --out"):
         reproduce("toy/table", out=toy, data_options={"min_length": 5})
 
 

@@ -17,6 +17,7 @@ from monge.cli.options import DATA_OPTIONS, key_values, taken
 @click.option("--data", help="A data set or a file, in place of the experiment's own.")
 @click.option("--out", type=click.Path(path_type=Path), help=r"Where everything goes. \[default: runs/reproduce/NAME-DATA]")
 @click.option("--seeds", default=3, show_default=True, help="How many seeds.")
+@click.option("--trials", default=0, show_default=True, help="Settings that each row tries first, on validation alone; 0: none.")
 @click.option("--only", multiple=True, metavar="LABEL", help="Only this row; repeatable.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of models and training, e.g. epochs=5; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record on standard output, and nothing else there.")
@@ -45,6 +46,7 @@ def reproduce(name: str | None, **values: Any) -> None:
         data=values["data"],
         out=values["out"],
         seeds=values["seeds"],
+        trials=values["trials"],
         only=values["only"],
         data_options=data_options,
         options=key_values(values["options"], "--option"),

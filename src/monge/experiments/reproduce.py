@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monge.api import Watch, load_run, make_split, open_log, train
+from monge.api import Watch, load_run, make_split, open_log, train, tune
 from monge.data import Split
 from monge.data.files import write_atomically
 from monge.errors import ConfigError, RunError, UnknownNameError, nearest
@@ -35,6 +35,7 @@ def reproduce(
     data: str | None = None,
     out: str | Path | None = None,
     seeds: int = 3,
+    trials: int = 0,
     only: Sequence[str] = (),
     data_options: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -48,6 +49,8 @@ def reproduce(
         data: a data set's name or file; by default the experiment's.
         out: where runs, split and record go; by default runs/reproduce/NAME-DATA. Called again it goes on where it stopped.
         seeds: how many (0, 1, ...).
+        trials: settings that each variant tries first, on validation alone, over the space that its model declares; its seeds then
+            train with the best. 0: as the experiment says. A model without a space stays as it is.
         only: labels of variants; by default all.
         data_options: how the log is read and filtered (`rating_at_least`, columns).
         options: of training and models, over the experiment's own (`{"epochs": 5}`).
@@ -64,13 +67,15 @@ def reproduce(
     watch = watch or Watch()
     if seeds < 1:
         raise ConfigError(f"--seeds must be at least 1; got {seeds}")
+    if trials < 0:
+        raise ConfigError(f"--trials must be at least 0; got {trials}")
     labels = [variant.label for variant in experiment.variants]
     for label in only:
         if label not in labels:
             raise UnknownNameError(f"{name} has no variant {label!r}{nearest(label, labels)}")
     data = data or experiment.data
     folder = Path(out) if out is not None else Path("runs") / "reproduce" / f"{name.replace('/', '-')}-{Path(data).name.split('.')[0]}"
-    split = _split(experiment, name, data, folder, data_options or {}, watch)
+    split = _split(experiment, name, data, folder, data_options or {}, trials, watch)
     record: dict[str, Any] = {
         "experiment": name,
         "title": experiment.title,
@@ -82,6 +87,7 @@ def reproduce(
         "environment": environment(),
         "notes": list(experiment.notes),
         "seeds": seeds,
+        "trials": trials,
         "metrics": list(experiment.metrics),
         "rows": {},
         "against": [],
@@ -91,7 +97,7 @@ def reproduce(
         if only and variant.label not in only:
             continue
         watch.message(f"== {variant.label}")
-        record["rows"][variant.label], values[variant.label] = _variant(experiment, variant, folder, seeds, options or {}, watch)
+        record["rows"][variant.label], values[variant.label] = _variant(experiment, variant, folder, seeds, trials, options or {}, watch)
         record["against"] = [
             _compared(a, b, metric, values, experiment)
             for a, b in experiment.against
@@ -103,17 +109,18 @@ def reproduce(
     return record
 
 
-def _split(experiment: Experiment, name: str, data: str, folder: Path, data_options: Mapping[str, Any], watch: Watch) -> Split:
+def _split(experiment: Experiment, name: str, data: str, folder: Path, data_options: Mapping[str, Any], trials: int, watch: Watch) -> Split:
     """The experiment's split: made once, kept in the folder."""
     path, about = folder / "split.safetensors", folder / "experiment.json"
-    asked = {"experiment": name, "data": data, "data_options": dict(data_options)}
+    asked = {"experiment": name, "data": data, "data_options": dict(data_options), **({"trials": trials} if trials else {})}
     if path.exists():
         try:
             found = json.loads(about.read_text())
         except (OSError, ValueError) as error:
             raise RunError(f"{about}: missing or damaged; choose another --out") from error
         if found != asked:
-            raise RunError(f"{folder} holds {found.get('experiment')} on {found.get('data')}, or other data options; choose another --out")
+            holds = f"{found.get('experiment')} on {found.get('data')}"
+            raise RunError(f"{folder} holds {holds}, or other data options, or other trials; choose another --out")
         return Split.load(path)
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} exists and is not empty; choose another --out")
@@ -126,22 +133,35 @@ def _split(experiment: Experiment, name: str, data: str, folder: Path, data_opti
 
 
 def _variant(
-    experiment: Experiment, variant: Variant, folder: Path, seeds: int, options: Mapping[str, Any], watch: Watch
+    experiment: Experiment, variant: Variant, folder: Path, seeds: int, trials: int, options: Mapping[str, Any], watch: Watch
 ) -> tuple[dict[str, Any], Values]:
     """One row: all its seeds trained (or found), their metrics, and per query the mean over them."""
     known = {*option_names(find_model(variant.model).Config), *option_names(TrainingConfig)}
     chosen = {**experiment.options, **variant.options, **options}
     chosen = {option: value for option, value in chosen.items() if option in known or option in variant.options}
+    data = str(folder / "split.safetensors")
+    place = folder / re.sub(r"[^\w.-]+", "-", variant.label).strip("-")
+    select = str(chosen.get("select", "ndcg@10"))
+    tuned: dict[str, Any] | None = None
+    if trials and hasattr(find_model(variant.model).Config, "space"):
+        searched = {option: value for option, value in chosen.items() if option != "select"}
+        study = tune(variant.model, data, trials=trials, metric=select, out=place / "study", watch=watch, **searched)
+        tuned = {
+            "trials": len(study.trials),
+            "space": dict(study.space),
+            "options": dict(study.best.options),
+            "validation": study.best.value,
+        }
+        chosen |= study.best.options
     by_seed: list[dict[str, float]] = []
     validation: list[float] = []
     per_query: list[Values] = []
     seconds: list[float] = []
-    select = str(chosen.get("select", "ndcg@10"))
     for seed in range(seeds if variant.seeded else 1):
-        path = folder / re.sub(r"[^\w.-]+", "-", variant.label).strip("-") / f"seed{seed}"
+        path = place / f"seed{seed}"
         run = train(
             variant.model,
-            str(folder / "split.safetensors"),
+            data,
             out=path,
             resume=(path / "run.json").exists(),
             metrics=list(dict.fromkeys([*experiment.metrics, select])),
@@ -157,6 +177,7 @@ def _variant(
     row = {
         "model": variant.model,
         "options": chosen,
+        "tuned": tuned,
         "paper": dict(variant.paper),
         "mean": {metric: float(np.mean([one[metric] for one in by_seed])) for metric in experiment.metrics},
         "by_seed": by_seed,

@@ -70,7 +70,7 @@ COMPARISON = Experiment(
         Variant(label="SinkhornCF", model="sinkhorncf", paper=_row(CUTS, ".405 .542 .613 .665 .349 .395 .420 .438")),
     ),
     against=(("SinkhornCF", "MultVAE"), ("SinkhornCF", "EASE"), ("SinkhornCF", "SLIM"), ("MultVAE", "ItemKNN")),
-    notes=(OTHER_DATA, "options of each model: its defaults, unless a tuned file is given"),
+    notes=(OTHER_DATA, "options of each model: its defaults; with --trials N the best of N settings on validation"),
 )
 
 

@@ -201,6 +201,8 @@ def experiment_table(record: Mapping[str, Any]) -> RenderableType:
     printed = any(row["paper"] for row in rows.values())
     caption = f"Mean over queries and {record['seeds']} seeds ± half the range of the seeds"
     caption += f"; below, in italics: what the paper prints ({record['source']})." if printed else "."
+    if record.get("trials"):
+        caption += f" Options: the best of {record['trials']} settings on validation, for every row that has a space to search."
     parts.append(Text(plain(caption), style="dim"))
     if record["against"]:
         parts += [Text(), _against_table(record["against"])]
