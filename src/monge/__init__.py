@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from monge.errors import MongeError
     from monge.evaluation import evaluate
     from monge.models import find_model
-    from monge.training.tuning import Study
+    from monge.training.study import Study
 
 _WHERE = {
     "Interactions": "monge.data",
@@ -26,7 +26,7 @@ _WHERE = {
     "Queries": "monge.data",
     "Run": "monge.api",
     "Split": "monge.data",
-    "Study": "monge.training.tuning",
+    "Study": "monge.training.study",
     "Vocabulary": "monge.data",
     "Watch": "monge.api",
     "evaluate": "monge.evaluation",

@@ -16,7 +16,7 @@ from monge.cli import show
 from monge.cli.show import StudyBars
 from monge.models import MODELS
 from monge.training.loop import EpochRecord, Progress, TrainingConfig
-from monge.training.tuning import Trial
+from monge.training.study import Trial
 from tests.cli.command import Done, monge_cli
 
 pytest.importorskip("optuna")

@@ -27,7 +27,8 @@ from monge.models import MODELS, find_model
 from monge.options import build_config
 from monge.training.loop import EpochRecord, Progress, Stop, TrainingConfig
 from monge.training.space import Choices, Range, find_allowed, grid, parse_space
-from monge.training.tuning import Search, Trial, best_of
+from monge.training.study import Trial, best_of
+from monge.training.tuning import Search
 from monge.training.watch import Watch
 
 pytest.importorskip("optuna")

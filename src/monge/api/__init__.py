@@ -4,7 +4,7 @@ from monge.api.asking import Run, compare_runs, load_run
 from monge.api.splitting import make_split, open_log
 from monge.api.training import InterruptedRunError, train
 from monge.api.tuning import tune
-from monge.training.tuning import Study
+from monge.training.study import Study
 from monge.training.watch import Watch
 
 __all__ = ["InterruptedRunError", "Run", "Study", "Watch", "compare_runs", "load_run", "make_split", "open_log", "train", "tune"]

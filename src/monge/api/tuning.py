@@ -22,7 +22,8 @@ from monge.options import option_names
 from monge.training.environment import environment, package_version
 from monge.training.loop import EpochRecord, Progress, TrainingConfig, make_fabric
 from monge.training.space import find_allowed, parse_space
-from monge.training.tuning import Search, Study, StudyDirectory, fingerprint, run_study
+from monge.training.study import Study, StudyDirectory, fingerprint
+from monge.training.tuning import Search, run_study
 from monge.training.watch import Watch
 
 SEARCHED = ("clip", "precision")

@@ -16,7 +16,7 @@ from monge.training.loop import TrainingConfig
 from monge.training.watch import Watch
 
 if TYPE_CHECKING:
-    from monge.training.tuning import Trial
+    from monge.training.study import Trial
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)

@@ -15,7 +15,7 @@ from rich.markup import escape
 from monge.cli.options import DATA_OPTIONS, Models, config_options, key_values, options_from_file, taken
 
 if TYPE_CHECKING:
-    from monge.training.tuning import Study
+    from monge.training.study import Study
 
 STUDY_OPTIONS = (
     "protocol",

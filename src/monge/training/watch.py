@@ -11,7 +11,7 @@ from monge.errors import MissingExtraError, UnknownNameError, nearest
 from monge.training.loop import Progress, TrainingConfig
 
 if TYPE_CHECKING:
-    from monge.training.tuning import Trial
+    from monge.training.study import Trial
 
 
 class Watch:
