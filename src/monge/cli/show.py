@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from monge.reporting.values import duration, settings
 from monge.training.loop import Progress as TrainingProgress
@@ -28,26 +37,26 @@ def print_json(content: Any) -> None:
     sys.stdout.write("\n")
 
 
-class Bars(Watch):
-    """Bars in a terminal; where standard error is a file, one line an epoch."""
+class _Terminal(Watch):
+    """Messages as dim lines; bars where standard error is a terminal. The bars' columns for times are the caller's choice."""
 
-    def __init__(self) -> None:
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        self.bars = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
-        self.task: Any = None
-        self.inner: Any = None
+    def __init__(self, *times: ProgressColumn) -> None:
+        what = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+        note = TextColumn("{task.fields[note]}")
+        self.bars = Progress(*what, *times, note, console=stderr, transient=True, disable=not stderr.is_terminal)
 
     def message(self, text: str) -> None:
         """A dim line."""
         stderr.print(text, style="dim", markup=False)
+
+
+class Bars(_Terminal):
+    """Bars in a terminal; where standard error is a file, one line an epoch."""
+
+    def __init__(self) -> None:
+        super().__init__(TimeElapsedColumn(), TimeRemainingColumn())
+        self.task: Any = None
+        self.inner: Any = None
 
     def start(self, n_batches: int, training: TrainingConfig, progress: TrainingProgress) -> None:
         """Show the epochs and the batches of one."""
@@ -96,19 +105,11 @@ class Bars(Watch):
         return done
 
 
-class StudyBars(Watch):
+class StudyBars(_Terminal):
     """One line a trial; in a terminal also a bar over the trials and one over the epochs of the trial."""
 
     def __init__(self) -> None:
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        self.bars = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+        super().__init__(TimeElapsedColumn())
         self.trials: Any = None
         self.epochs: Any = None
         self.n_trials = 0
@@ -119,10 +120,6 @@ class StudyBars(Watch):
 
     def __exit__(self, *error: object) -> None:
         self.bars.stop()
-
-    def message(self, text: str) -> None:
-        """A dim line."""
-        stderr.print(text, style="dim", markup=False)
 
     def trial(self, number: int, n_trials: int, options: Mapping[str, Any]) -> None:
         """Show where the search stands and what is tried now."""
