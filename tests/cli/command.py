@@ -1,10 +1,13 @@
-"""Calls the command line in this process, as `monge ARGUMENTS` would."""
+"""Calls the command line in this process, as `monge ARGUMENTS` would, and reads what it printed."""
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -30,6 +33,10 @@ class Done:
         return lines[-1]
 
 
+Call = Callable[..., Done]
+"""What the fixture `call` gives."""
+
+
 def monge_cli(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Done:
     capsys.readouterr()
     with mock.patch.object(sys, "argv", ["monge", *map(str, arguments)]), pytest.raises(SystemExit) as ended:
@@ -37,3 +44,14 @@ def monge_cli(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Don
     out, err = capsys.readouterr()
     code = ended.value.code
     return Done(code if isinstance(code, int) else 0 if code is None else 1, out, err)
+
+
+def one_object(text: str) -> Any:
+    """The one JSON document on standard output, without NaN, and nothing else."""
+    assert text.endswith("\n")
+    assert text.count("\n") == 1
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)

@@ -1,4 +1,4 @@
-"""Two small runs that the commands can be asked about."""
+"""Calling commands, and small runs that they can be asked about."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 
 import monge
+from tests.cli.command import Call, Done, monge_cli
 from tests.conftest import cycle_sequences, log_of
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Call a command that must succeed."""
+
+    def run(*arguments: str | Path) -> Done:
+        done = monge_cli(capsys, *arguments)
+        assert done.code == 0, done.err
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -8,41 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
 import monge
 from monge.data import Split, read
-from tests.cli.command import Done, monge_cli
+from tests.cli.command import Call, one_object
 from tests.conftest import cycle_sequences
 
 SMALL = ("--epochs", "2", "--dim", "8", "--max-length", "6", "--n-layers", "1", "--device", "cpu", "--no-report")
-Call = Callable[..., Done]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Call a command that must succeed."""
-
-    def run(*arguments: str | Path) -> Done:
-        done = monge_cli(capsys, *arguments)
-        assert done.code == 0, done.err
-        return done
-
-    return run
-
-
-def one_object(text: str) -> Any:
-    """The one JSON document on standard output, without NaN, and nothing else."""
-    assert text.endswith("\n")
-    assert text.count("\n") == 1
-
-    def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 @pytest.mark.parametrize("model", [("popular",), ("sasrec", *SMALL)], ids=lambda value: value[0])

@@ -17,31 +17,12 @@ from monge.cli.show import StudyBars
 from monge.models import MODELS
 from monge.training.loop import EpochRecord, Progress, TrainingConfig
 from monge.training.study import Trial
-from tests.cli.command import Done, monge_cli
+from tests.cli.command import Call, monge_cli, one_object
 
 pytest.importorskip("optuna")
 
 SMALL = ("--epochs", "2", "--max-length", "6", "--n-layers", "1", "--n-heads", "1", "--device", "cpu")
 SPACE = ("--space", "learning-rate=1e-6..1e-1:log", "--space", "dim=4,8")
-Call = Callable[..., Done]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Call a command that must succeed."""
-
-    def run(*arguments: str | Path) -> Done:
-        done = monge_cli(capsys, *arguments)
-        assert done.code == 0, done.err
-        return done
-
-    return run
-
-
-def one_object(text: str) -> Any:
-    assert text.endswith("\n")
-    assert text.count("\n") == 1
-    return json.loads(text)
 
 
 def test_a_study_prints_a_table_and_its_best_options_train(call: Call, write_cycle: Callable[..., Path]) -> None:
