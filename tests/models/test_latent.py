@@ -12,7 +12,7 @@ from torch import Tensor
 from monge.errors import ConfigError
 from monge.losses.observation import accelerated_sinkhorn, concentration, sinkhorn_loss
 from monge.models import find_model
-from monge.models.collaborative.latent import LIKELIHOODS, known_items, observation_loss
+from monge.models.collaborative.latent import LIKELIHOODS, observation_loss
 from monge.models.collaborative.mf import MF, MFConfig
 from monge.models.collaborative.multvae import MultVAE, MultVAEConfig
 from monge.models.collaborative.neumf import NeuMF, NeuMFConfig
@@ -296,12 +296,6 @@ def test_a_history_is_a_set(name: str) -> None:
     once, twice = ([[3, 1], [5]], [[1, 3, 3, 1, 1], [5, 5]])
     scores = [model.scores(queries_of(histories, [[], []], n_items=LOG.n_items, users=[-1, -1]).batch()) for histories in (once, twice)]
     torch.testing.assert_close(*scores)
-
-
-def test_known_items_are_rising_and_each_once() -> None:
-    items, rows = known_items(queries_of([[3, 1, 3], [], [0, 11, 0]], [[], [], []], n_items=N_ITEMS).batch())
-    assert items.tolist() == [1, 3, 0, 11]
-    assert rows.tolist() == [0, 0, 2, 2]
 
 
 @pytest.mark.parametrize(("cls", "config"), [(MF, MFConfig()), (MultVAE, MultVAEConfig(dim=2, hidden=3))])

@@ -26,5 +26,13 @@ def test_places_are_those_of_a_loop(rows: list[tuple[int, int]]) -> None:
 
 @pytest.mark.parametrize("histories", [[[3, 1, 3], [], [0], [4, 4]], [[]], []])
 def test_histories_as_sets(histories: list[list[int]]) -> None:
-    taken, lengths = distinct_items(queries_of(histories, [[]] * len(histories), n_items=5).batch())
+    taken, rows = distinct_items(queries_of(histories, [[]] * len(histories), n_items=5).batch())
+    assert rows.tolist() == [row for row, history in enumerate(histories) for _ in set(history)]
+    lengths = torch.bincount(rows, minlength=len(histories))
     assert [part.tolist() for part in taken.split(lengths.tolist())] == [sorted(set(history)) for history in histories]
+
+
+def test_distinct_items_are_rising_and_each_once() -> None:
+    items, rows = distinct_items(queries_of([[3, 1, 3], [], [0, 11, 0]], [[], [], []], n_items=12).batch())
+    assert items.tolist() == [1, 3, 0, 11]
+    assert rows.tolist() == [0, 0, 2, 2]

@@ -35,6 +35,6 @@ def places(starts: Tensor, lengths: Tensor) -> Tensor:
 
 
 def distinct_items(queries: QueryBatch) -> tuple[Tensor, Tensor]:
-    """Histories as sets: (nnz,) items back to back, each once in a history and by rising number; (B,) how many of each query."""
-    keys = torch.unique(queries.row_of_item * queries.n_items + queries.items)
-    return keys % queries.n_items, torch.bincount(keys // queries.n_items, minlength=len(queries))
+    """Histories as sets: (N,) items back to back, each once in a history and by rising number; (N,) the query of each, rising."""
+    keys = torch.unique(queries.row_of_item * queries.n_items + queries.items)  # sorted
+    return keys % queries.n_items, keys // queries.n_items

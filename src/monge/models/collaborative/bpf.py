@@ -112,7 +112,8 @@ class BPF(nn.Module):
 
     def query_vectors(self, queries: QueryBatch) -> Tensor:
         """(B, K) E[xi], solved from the histories."""
-        taken, lengths = distinct_items(queries)
+        taken, rows = distinct_items(queries)
+        lengths = torch.bincount(rows, minlength=len(queries))
         items, users = self._items(), self._prior(len(lengths))
         for _ in range(self.config.fold_in_sweeps):
             users = renewed(users, items, taken, lengths, self.config)

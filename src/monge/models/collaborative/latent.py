@@ -25,7 +25,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from monge.data import Interactions, QueryBatch
+from monge.data import Interactions
 from monge.losses.observation import bernoulli, gaussian, multinomial, poisson, sinkhorn_loss
 from monge.models.contract import check_positive, check_ranges
 from monge.nn.latent import Activation
@@ -120,9 +120,3 @@ def item_cost(config: TransportConfig, train: Interactions, device: torch.device
 def kl_weight(config: VariationalConfig, step: int) -> float:
     """min(kl_cap, step / kl_steps): 0 at the first step."""
     return min(config.kl_cap, step / config.kl_steps)
-
-
-def known_items(queries: QueryBatch) -> tuple[Tensor, Tensor]:
-    """Histories as bags: items, each once a query, and the query of each, rising; (N,) and (N,)."""
-    pairs = (queries.row_of_item * queries.n_items + queries.items).unique()  # sorted
-    return pairs % queries.n_items, pairs // queries.n_items

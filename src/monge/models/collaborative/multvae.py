@@ -19,18 +19,11 @@ from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
 from monge.losses.variational import kl_to_standard_normal
-from monge.models.collaborative.latent import (
-    Observation,
-    ObservationConfig,
-    VariationalConfig,
-    item_cost,
-    kl_weight,
-    known_items,
-    observation_loss,
-)
+from monge.models.collaborative.latent import Observation, ObservationConfig, VariationalConfig, item_cost, kl_weight, observation_loss
 from monge.models.contract import Batches, inner_product_scores, require_history
 from monge.nn import Decoder, GaussianEncoder
 from monge.nn.latent import gaussian_sample
+from monge.nn.rows import distinct_items
 from monge.ot.cost import ItemCost
 from monge.sampling import BagBatch, BagBatches
 
@@ -79,7 +72,7 @@ class MultVAE(nn.Module):
     def query_vectors(self, queries: QueryBatch) -> Tensor:
         """(B, H): the decoder's last hidden state."""
         require_history(queries, "multvae")
-        mean_BZ, _ = self.encoder(*known_items(queries), len(queries))
+        mean_BZ, _ = self.encoder(*distinct_items(queries), len(queries))
         return self.decoder.states(mean_BZ)
 
     def item_vectors(self) -> tuple[Tensor, Tensor | None]:

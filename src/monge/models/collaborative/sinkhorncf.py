@@ -22,10 +22,11 @@ from monge.data import Interactions, QueryBatch
 from monge.errors import ConfigError
 from monge.losses.observation import accelerated_sinkhorn, concentration
 from monge.losses.variational import kl_of_flow, kl_to_standard_normal
-from monge.models.collaborative.latent import INFINITY, TransportConfig, VariationalConfig, item_cost, kl_weight, known_items
+from monge.models.collaborative.latent import INFINITY, TransportConfig, VariationalConfig, item_cost, kl_weight
 from monge.models.contract import Batches, check_ranges, inner_product_scores, require_history
 from monge.nn import IAF, Decoder, GaussianEncoder
 from monge.nn.latent import Activation, gaussian_sample
+from monge.nn.rows import distinct_items
 from monge.ot.cost import ItemCost
 from monge.sampling import BagBatch, BagBatches
 
@@ -133,7 +134,7 @@ class SinkhornCF(nn.Module):
     def query_vectors(self, queries: QueryBatch) -> Tensor:
         """(B, H): the decoder's last hidden state."""
         require_history(queries, "sinkhorncf")
-        xi_BZ, _ = self.posterior(*known_items(queries), len(queries))
+        xi_BZ, _ = self.posterior(*distinct_items(queries), len(queries))
         return self.decoder.states(xi_BZ)
 
     def item_vectors(self) -> tuple[Tensor, Tensor | None]:

@@ -93,7 +93,8 @@ class WMF(nn.Module):
 
     def query_vectors(self, queries: QueryBatch) -> Tensor:
         """(B, D), solved from the histories."""
-        taken, lengths = distinct_items(queries)
+        taken, rows = distinct_items(queries)
+        lengths = torch.bincount(rows, minlength=len(queries))
         return fold_in(taken, lengths, self.items, confidence=self.config.confidence, regularisation=self.config.regularisation)
 
     def item_vectors(self) -> tuple[Tensor, Tensor | None]:
