@@ -18,6 +18,9 @@ from torch import Tensor
 from monge.data import Interactions, QueryBatch
 from monge.errors import ConfigError, QueryError
 
+INFINITY = float("inf")
+"""No upper end, for `check_ranges`."""
+
 
 class Batches(Protocol):
     """The batches of one epoch: seeded by (seed, epoch), so that a resumed run sees the same."""
@@ -125,7 +128,7 @@ def check_ranges(config: object, **ranges: tuple[float, float]) -> None:
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         if not low <= value <= high:
-            wanted = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
+            wanted = f"at least {low:g}" if high == INFINITY else f"between {low:g} and {high:g}"
             raise ConfigError(f"--{name.replace('_', '-')} must be {wanted}; got {value}")
 
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
 from monge.data.matrix import user_item_matrix
-from monge.models.contract import check_positive, check_ranges, inner_product_scores
+from monge.models.contract import INFINITY, check_positive, check_ranges, inner_product_scores
 from monge.nn.rows import distinct_items, pieces
 
 SHARES_BUDGET = 2**22
@@ -53,7 +53,7 @@ class BPFConfig:
     """How often a query's user is."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, dim=(1, float("inf")), sweeps=(1, float("inf")), fold_in_sweeps=(1, float("inf")))
+        check_ranges(self, dim=(1, INFINITY), sweeps=(1, INFINITY), fold_in_sweeps=(1, INFINITY))
         check_positive(self, "shape", "activity_shape", "activity_mean")
 
     def space(self) -> dict[str, str]:

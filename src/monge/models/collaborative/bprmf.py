@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
 from monge.losses import bpr
-from monge.models.contract import Batches, check_positive, check_ranges, inner_product_scores, require_trained_users
+from monge.models.contract import INFINITY, Batches, check_positive, check_ranges, inner_product_scores, require_trained_users
 from monge.sampling import PairBatch, PairBatches
 
 
@@ -37,8 +37,7 @@ class BPRMFConfig:
     """Coupled L2 penalty on all parameters, in every step."""
 
     def __post_init__(self) -> None:
-        infinity = float("inf")
-        check_ranges(self, dim=(1, infinity), regularisation=(0, infinity), batch_size=(1, infinity), weight_decay=(0, infinity))
+        check_ranges(self, dim=(1, INFINITY), regularisation=(0, INFINITY), batch_size=(1, INFINITY), weight_decay=(0, INFINITY))
         check_positive(self, "learning_rate")
 
     def space(self) -> dict[str, str]:

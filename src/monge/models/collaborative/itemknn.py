@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
 from monge.data.matrix import user_item_matrix
-from monge.models.contract import check_ranges
+from monge.models.contract import INFINITY, check_ranges
 from monge.nn.item_weights import ItemWeights, largest_in_rows, products
 
 
@@ -43,7 +43,7 @@ class ItemKNNConfig:
     """bm25: how much popular items are held back."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, k=(1, float("inf")), shrink=(0, float("inf")), bm25_k1=(0, float("inf")), bm25_b=(0, 1))
+        check_ranges(self, k=(1, INFINITY), shrink=(0, INFINITY), bm25_k1=(0, INFINITY), bm25_b=(0, 1))
 
     def space(self) -> dict[str, str]:
         """What `monge tune` searches by itself; where --weighting is fixed, only what it uses."""

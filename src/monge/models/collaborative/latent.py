@@ -27,7 +27,7 @@ from torch import Tensor
 
 from monge.data import Interactions
 from monge.losses.observation import bernoulli, gaussian, multinomial, poisson, sinkhorn_loss
-from monge.models.contract import check_positive, check_ranges
+from monge.models.contract import INFINITY, check_positive, check_ranges
 from monge.nn.latent import Activation
 from monge.ot.cost import ItemCost
 from monge.sampling import BagBatch
@@ -35,7 +35,6 @@ from monge.sampling import BagBatch
 Observation = Literal["gaussian", "bernoulli", "poisson", "multinomial", "sinkhorn"]
 LIKELIHOODS = {"gaussian": gaussian, "bernoulli": bernoulli, "poisson": poisson, "multinomial": multinomial}
 AVERAGED_OVER_ITEMS = ("gaussian", "bernoulli")
-INFINITY = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
-from monge.models.collaborative.latent import INFINITY, Observation, ObservationConfig, item_cost, observation_loss
-from monge.models.contract import Batches, check_positive, check_ranges, inner_product_scores, require_trained_users
+from monge.models.collaborative.latent import Observation, ObservationConfig, item_cost, observation_loss
+from monge.models.contract import INFINITY, Batches, check_positive, check_ranges, inner_product_scores, require_trained_users
 from monge.nn import Inner, Table
 from monge.ot.cost import ItemCost
 from monge.sampling import BagBatch, BagBatches

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
 from monge.losses import binary_cross_entropy
-from monge.models.collaborative.latent import INFINITY, Observation, ObservationConfig, item_cost, observation_loss
-from monge.models.contract import Batches, check_positive, check_ranges, require_trained_users
+from monge.models.collaborative.latent import Observation, ObservationConfig, item_cost, observation_loss
+from monge.models.contract import INFINITY, Batches, check_positive, check_ranges, require_trained_users
 from monge.nn import Inner, PairMLP, Table
 from monge.ot.cost import ItemCost
 from monge.sampling import BagBatch, BagBatches, PairBatch, PairBatches

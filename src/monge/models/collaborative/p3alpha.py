@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
 from monge.data.matrix import user_item_matrix
-from monge.models.contract import check_ranges
+from monge.models.contract import INFINITY, check_ranges
 from monge.nn.item_weights import ItemWeights, largest_in_rows, products
 
 
@@ -39,7 +39,7 @@ class P3alphaConfig:
     """Let the kept weights of each item add up to 1."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, alpha=(0, float("inf")), k=(1, float("inf")))
+        check_ranges(self, alpha=(0, INFINITY), k=(1, INFINITY))
 
     def space(self) -> dict[str, str]:
         """What `monge tune` searches by itself: the ranges of SinkhornCF's paper."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from monge.data import Interactions, QueryBatch
 from monge.data.matrix import user_item_matrix
 from monge.models.collaborative.p3alpha import rows_to_one, transitions
-from monge.models.contract import check_ranges
+from monge.models.contract import INFINITY, check_ranges
 from monge.nn.item_weights import ItemWeights, largest_in_rows, products
 
 
@@ -37,7 +37,7 @@ class RP3betaConfig:
     """Let the kept weights of each item add up to 1."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, alpha=(0, float("inf")), beta=(0, float("inf")), k=(1, float("inf")))
+        check_ranges(self, alpha=(0, INFINITY), beta=(0, INFINITY), k=(1, INFINITY))
 
     def space(self) -> dict[str, str]:
         """What `monge tune` searches by itself: the ranges of SinkhornCF's paper."""

@@ -22,8 +22,8 @@ from monge.data import Interactions, QueryBatch
 from monge.errors import ConfigError
 from monge.losses.observation import accelerated_sinkhorn, concentration
 from monge.losses.variational import kl_of_flow, kl_to_standard_normal
-from monge.models.collaborative.latent import INFINITY, TransportConfig, VariationalConfig, item_cost, kl_weight
-from monge.models.contract import Batches, check_ranges, inner_product_scores, require_history
+from monge.models.collaborative.latent import TransportConfig, VariationalConfig, item_cost, kl_weight
+from monge.models.contract import INFINITY, Batches, check_ranges, inner_product_scores, require_history
 from monge.nn import IAF, Decoder, GaussianEncoder
 from monge.nn.latent import Activation, gaussian_sample
 from monge.nn.rows import distinct_items

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from monge.data import Interactions, QueryBatch
 from monge.data.matrix import user_item_matrix
 from monge.errors import ConfigError
-from monge.models.contract import check_ranges
+from monge.models.contract import INFINITY, check_ranges
 from monge.nn.item_weights import ItemWeights
 
 Floats = npt.NDArray[np.float64]
@@ -55,7 +55,7 @@ class SLIMConfig:
     """Weights kept of each scored item."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, regularisation=(1e-5, float("inf")), l1_ratio=(0, 0.999), k=(1, float("inf")))
+        check_ranges(self, regularisation=(1e-5, INFINITY), l1_ratio=(0, 0.999), k=(1, INFINITY))
 
     def space(self) -> dict[str, str]:
         """What `monge tune` searches by itself: the ranges of SinkhornCF's paper."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from monge.data import Interactions, QueryBatch
 from monge.data.matrix import user_item_matrix
 from monge.errors import MissingExtraError
-from monge.models.contract import check_positive, check_ranges, inner_product_scores
+from monge.models.contract import INFINITY, check_positive, check_ranges, inner_product_scores
 from monge.nn.rows import distinct_items
 
 FOLD_IN_BUDGET = 2**23
@@ -44,7 +44,7 @@ class WMFConfig:
     """How often all users and then all items are solved."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, dim=(1, float("inf")), confidence=(1, float("inf")), sweeps=(1, float("inf")))
+        check_ranges(self, dim=(1, INFINITY), confidence=(1, INFINITY), sweeps=(1, INFINITY))
         check_positive(self, "regularisation")
 
     def space(self) -> dict[str, str]:

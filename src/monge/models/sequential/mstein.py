@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from monge.augment import nearest_by_vectors
 from monge.data import Interactions, QueryBatch
 from monge.losses import wasserstein_discrepancy
-from monge.models.contract import Batches, check_ranges
-from monge.models.sequential.next_item import INFINITY, Loss
+from monge.models.contract import INFINITY, Batches, check_ranges
+from monge.models.sequential.next_item import Loss
 from monge.models.sequential.stosa import STOSA
 from monge.models.sequential.views import ContrastiveConfig, TwoViewBatch, contrast, two_view_batches
 from monge.nn import Scoring

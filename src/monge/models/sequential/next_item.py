@@ -12,12 +12,11 @@ from torch import Tensor
 from monge.data import Interactions
 from monge.errors import ConfigError
 from monge.losses import binary_cross_entropy, bpr, full_cross_entropy, gbce, sampled_softmax
-from monge.models.contract import check_positive, check_ranges
+from monge.models.contract import INFINITY, check_positive, check_ranges
 from monge.nn import Scoring
 from monge.sampling import NextItemBatch, NextItemBatches
 
 Loss = Literal["bpr", "bce_1neg", "gbce", "sampled_softmax", "full_ce"]
-INFINITY = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)

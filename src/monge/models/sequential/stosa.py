@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
-from monge.models.contract import Batches, check_ranges, inner_product_scores, require_history
-from monge.models.sequential.next_item import INFINITY, Loss, NextItemConfig, next_item_batches, next_item_loss
+from monge.models.contract import INFINITY, Batches, check_ranges, inner_product_scores, require_history
+from monge.models.sequential.next_item import Loss, NextItemConfig, next_item_batches, next_item_loss
 from monge.nn import Scoring, StochasticEncoder
 from monge.nn.stochastic import MeanStream
 from monge.sampling import NextItemBatch

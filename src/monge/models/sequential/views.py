@@ -13,8 +13,8 @@ from torch import Tensor
 from monge.augment import SHORT_SETS, Augmentation, NearestItems, nearest_by_itemcf
 from monge.data import Interactions
 from monge.errors import UnknownNameError, nearest
-from monge.models.contract import Batches, check_positive, check_ranges, epochs_of
-from monge.models.sequential.next_item import INFINITY, NextItemConfig, next_item_batches
+from monge.models.contract import INFINITY, Batches, check_positive, check_ranges, epochs_of
+from monge.models.sequential.next_item import NextItemConfig, next_item_batches
 from monge.sampling import NextItemBatch, generator_for
 
 Readout = Literal["flatten", "last"]
