@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from monge.data import Interactions
+from monge.data.matrix import user_item_matrix
 from monge.nn.scoring import Scoring
 
 
@@ -50,11 +51,7 @@ def nearest_by_itemcf(train: Interactions, *, inverse_user_frequency: bool = Tru
     """
     lengths = train.sequences.lengths
     is_input = train.position_in_sequence < lengths[train.user] - 1
-    user, item = train.user[is_input], train.item[is_input]
-    taken = sp.csr_array((np.ones(len(user)), (user, item)), shape=(train.n_users, train.n_items))
-    taken.data[:] = 1.0
-    taken.sum_duplicates()
-    taken.data[:] = 1.0
+    taken = user_item_matrix(train.select(is_input))
     per_user = np.diff(taken.indptr)
     weight = np.zeros(train.n_users)
     weight[per_user > 0] = 1 / np.log1p(per_user[per_user > 0]) if inverse_user_frequency else 1.0
