@@ -21,7 +21,9 @@ def test_pieces_cover_all_rows_in_order_and_stay_within_the_budget_and_one_row(l
 @given(rows=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), max_size=8))
 def test_places_are_those_of_a_loop(rows: list[tuple[int, int]]) -> None:
     starts, lengths = (torch.tensor([row[part] for row in rows], dtype=torch.int64) for part in (0, 1))
-    assert places(starts, lengths).tolist() == [start + step for start, length in rows for step in range(length)]
+    expected = [start + step for start, length in rows for step in range(length)]
+    assert places(starts, lengths).tolist() == expected
+    assert places(starts, lengths, total=len(expected)).tolist() == expected
 
 
 @pytest.mark.parametrize("histories", [[[3, 1, 3], [], [0], [4, 4]], [[]], []])

@@ -23,14 +23,16 @@ def pieces(lengths: Tensor, budget: int) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
 
 
-def places(starts: Tensor, lengths: Tensor) -> Tensor:
+def places(starts: Tensor, lengths: Tensor, *, total: int | None = None) -> Tensor:
     """(R,) where rows start and how long they are -> (sum of lengths,) the place of each of their entries, row by row.
+
+    A caller who knows the sum of the lengths gives it as `total`, and the device need not be waited for.
 
     >>> places(torch.tensor([7, 0]), torch.tensor([2, 3])).tolist()
     [7, 8, 0, 1, 2]
     """
     shift = starts - (lengths.cumsum(0) - lengths)
-    along = torch.repeat_interleave(shift, lengths)
+    along = torch.repeat_interleave(shift, lengths, output_size=total)
     return along + torch.arange(len(along), device=starts.device)
 
 

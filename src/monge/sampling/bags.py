@@ -14,6 +14,7 @@ from torch import Tensor
 
 from monge.data import Interactions
 from monge.errors import DataError
+from monge.nn.rows import places
 from monge.sampling.seeds import generator_for
 
 
@@ -74,6 +75,5 @@ class BagBatches:
         n = int(self.lengths[rows].sum())
         lengths_B, rows_B = self.lengths[rows].to(self.device), rows.to(self.device)
         row_of_item = torch.repeat_interleave(lengths_B, output_size=n)
-        shift_B = self.starts[rows_B] - (lengths_B.cumsum(0) - lengths_B)  # from places in the batch to places in the log
-        items = self.items[torch.arange(n, device=self.device) + shift_B[row_of_item]]
+        items = self.items[places(self.starts[rows_B], lengths_B, total=n)]
         return BagBatch(self.users[rows].to(self.device), items, row_of_item, self.n_items, epoch, step)
