@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,8 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from monge.data import Interactions, Queries, Ragged, Split, leave_one_out, strong_generalisation
+from monge.data.split import FORMAT
 from monge.errors import DataError
 
 
@@ -73,11 +77,43 @@ def test_a_missing_file_and_a_foreign_file_are_data_errors(tmp_path: Path) -> No
 
 
 def test_a_newer_format_says_upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monge.data.split.FORMAT", 2)
-    leave_one_out(log_of_three()).save(tmp_path / "s")
-    monkeypatch.setattr("monge.data.split.FORMAT", 1)
-    with pytest.raises(DataError, match=r"split format 2 is newer.*upgrade Monge"):
+    with monkeypatch.context() as later:
+        later.setattr("monge.data.split.FORMAT", FORMAT + 1)
+        leave_one_out(log_of_three()).save(tmp_path / "s")
+    with pytest.raises(DataError, match=rf"split format {FORMAT + 1} is newer than this Monge reads \({FORMAT}\); upgrade Monge"):
         Split.load(tmp_path / "s")
+
+
+def resaved(path: Path, *, split_format: int, histories: bool) -> Path:
+    """The split file again, with another format in its header, or without the histories."""
+    with safe_open(str(path), framework="numpy") as handle:
+        header = json.loads(handle.metadata()["monge"])
+        arrays = {name: handle.get_tensor(name) for name in handle.keys() if histories or not name.startswith("histories.")}  # noqa: SIM118
+    assert header["monge_split"] == FORMAT
+    assert len(arrays) > 10
+    save_file(arrays, path, metadata={"monge": json.dumps({**header, "monge_split": split_format})})
+    return path
+
+
+def test_a_split_without_histories_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    split = leave_one_out(log_of_three())
+    split.save(tmp_path / "s")
+    older = resaved(tmp_path / "s", split_format=1, histories=False)
+    with pytest.raises(DataError) as refused:
+        Split.load(older)
+    assert str(refused.value) == (f"{older}: was written by an older Monge and has no histories; make the split again (a run: train again)")
+    split.save(tmp_path / "s")
+    with pytest.raises(DataError, match="not a Monge split file, or a damaged one"):
+        Split.load(resaved(tmp_path / "s", split_format=FORMAT, histories=False))
+
+
+def test_the_format_before_is_read_where_it_has_histories(tmp_path: Path) -> None:
+    split = leave_one_out(log_of_three())
+    split.save(tmp_path / "s")
+    back = Split.load(resaved(tmp_path / "s", split_format=1, histories=True))
+    assert_same_log(split.train, back.train)
+    assert back.histories.values.tolist() == split.histories.values.tolist()
+    assert back.histories.offsets.tolist() == split.histories.offsets.tolist()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from monge.data.queries import Queries
 from monge.data.ragged import Ragged
 from monge.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
+"""Files of format 1 may lack the histories; in nothing else do they differ."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,7 +74,7 @@ class Split:
         """Read a split file; nothing in it is executed.
 
         Raises:
-            DataError: the file is missing, damaged, of another kind or of a newer format.
+            DataError: the file is missing, damaged, of another kind, of a newer format, or of an older one without histories.
         """
         path = Path(path)
         if not path.is_file():
@@ -84,6 +85,8 @@ class Split:
                 arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
             if header["monge_split"] > FORMAT:
                 raise DataError(f"{path}: split format {header['monge_split']} is newer than this Monge reads ({FORMAT}); upgrade Monge")
+            if header["monge_split"] < 2 and "histories.values" not in arrays:
+                raise DataError(f"{path}: was written by an older Monge and has no histories; make the split again (a run: train again)")
             users, items = (Vocabulary(_unpack_ids(arrays, name)) for name in ("users", "items"))
             columns = {name: _unpack_ids(arrays, f"item_column.{name}") for name in _names_under(arrays, "item_column.")}
             shared = {"users": users, "items": items, "item_columns": columns, "provenance": header["provenance"]}
