@@ -14,9 +14,10 @@ def cycle_sequences(n_users: int = 50, n_items: int = 10) -> list[list[int]]:
     return [[(user + step) % n_items for step in range(5 + user // n_items % 4)] for user in range(n_users)]
 
 
-def log_of(sequences: list[list[int]]) -> Interactions:
-    """Users u0, u1, ... with items i0, i1, ...; item i has the number i."""
-    n_items = 1 + max(item for sequence in sequences for item in sequence)
+def log_of(sequences: list[list[int]], *, n_items: int | None = None) -> Interactions:
+    """Users u0, u1, ... with items i0, i1, ...; item i has the number i. Without `n_items` the largest one is the last."""
+    if n_items is None:
+        n_items = 1 + max(item for sequence in sequences for item in sequence)
     user = np.repeat(np.arange(len(sequences), dtype=np.int64), [len(sequence) for sequence in sequences])
     return Interactions.from_numbers(
         user,

@@ -1,30 +1,21 @@
 import math
+from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monge.augment import NearestItems, nearest_by_itemcf, nearest_by_vectors
-from monge.data import Interactions, Vocabulary
 from monge.nn import Scoring
 from monge.nn.scoring import Geometry
+from tests import conftest
 from tests.reference.itemcf import similarities
 from tests.reference.wasserstein import w2
 
 N_ITEMS = 7
+log_of = partial(conftest.log_of, n_items=N_ITEMS)
 LOGS = st.lists(st.lists(st.integers(0, N_ITEMS - 1), max_size=7), min_size=1, max_size=7)  # items may repeat, users be empty
-
-
-def log_of(histories: list[list[int]]) -> Interactions:
-    users = [user for user, history in enumerate(histories) for _ in history]
-    return Interactions.from_numbers(
-        np.array(users, dtype=np.int64),
-        np.array([item for history in histories for item in history], dtype=np.int64),
-        users=Vocabulary.of(list(range(len(histories)))),
-        items=Vocabulary.of(list(range(N_ITEMS))),
-    )
 
 
 def assert_nearest(got: NearestItems, table: list[list[float]], observed: list[float], tolerance: float) -> None:

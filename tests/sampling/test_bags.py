@@ -1,28 +1,19 @@
 import math
+from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monge.data import Interactions, Vocabulary
 from monge.errors import DataError
 from monge.sampling import BagBatch, BagBatches, PairBatches
+from tests import conftest
 
 N_ITEMS = 9
+log_of = partial(conftest.log_of, n_items=N_ITEMS)
 HISTORIES = st.lists(st.lists(st.integers(0, N_ITEMS - 1), max_size=8), min_size=1, max_size=9)  # items may repeat, users be empty
 TAKEN = HISTORIES.filter(any)
-
-
-def log_of(histories: list[list[int]]) -> Interactions:
-    users = [user for user, history in enumerate(histories) for _ in history]
-    return Interactions.from_numbers(
-        np.array(users, dtype=np.int64),
-        np.array([item for history in histories for item in history], dtype=np.int64),
-        users=Vocabulary.of(list(range(len(histories)))),
-        items=Vocabulary.of(list(range(N_ITEMS))),
-    )
 
 
 def bags(batch: BagBatch) -> dict[int, list[int]]:

@@ -1,28 +1,19 @@
 import math
+from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monge.data import Interactions, Vocabulary
 from monge.errors import DataError
 from monge.sampling import NextItemBatch, NextItemBatches, PairBatches, SeenPairs, epoch_seed, generator_for
+from tests import conftest
 
 N_ITEMS = 9
+log_of = partial(conftest.log_of, n_items=N_ITEMS)
 HISTORIES = st.lists(st.lists(st.integers(0, N_ITEMS - 1), max_size=8), min_size=1, max_size=9)  # items may repeat, users be empty
 LEARNABLE = HISTORIES.filter(lambda histories: any(len(history) >= 2 for history in histories))
-
-
-def log_of(histories: list[list[int]], n_items: int = N_ITEMS) -> Interactions:
-    users = [user for user, history in enumerate(histories) for _ in history]
-    return Interactions.from_numbers(
-        np.array(users, dtype=np.int64),
-        np.array([item for history in histories for item in history], dtype=np.int64),
-        users=Vocabulary.of(list(range(len(histories)))),
-        items=Vocabulary.of(list(range(n_items))),
-    )
 
 
 def padded(items: list[int], width: int) -> list[int]:
@@ -225,6 +216,6 @@ def test_seeds_are_those_of_every_release() -> None:
 
 def test_bucketed_batches_hold_like_numbers_of_positions() -> None:
     histories = [list(range(2)) for _ in range(300)] + [list(range(31)) for _ in range(30)]  # 300 positions and 900
-    sampler = NextItemBatches(log_of(histories, 31), batch_size=33, max_length=50, seed=0)
+    sampler = NextItemBatches(log_of(histories, n_items=31), batch_size=33, max_length=50, seed=0)
     positions = [int((batch.targets < batch.n_items).sum()) for batch in sampler(epoch=0)]
     assert positions == [120] * 10  # 330 users / 33 a batch: 120 users of one position, or 4 of thirty
