@@ -81,6 +81,11 @@ def taken(values: dict[str, Any], names: typing.Iterable[str]) -> dict[str, Any]
     return {name: value for name, value in found.items() if value is not None}
 
 
+def out_folder(model: str, data: str, prefix: str = "") -> Path:
+    """Where a run or a study goes that was given no --out; of `own.module:Model` and `logs/toy.csv` it is `runs/own.module-Model-toy`."""
+    return Path("runs") / f"{prefix}{model.replace(':', '-')}-{Path(data).name.split('.')[0]}"
+
+
 def key_values(pairs: Sequence[str], option: str) -> dict[str, Any]:
     """`("seed=3", "test=0.2")` -> {"seed": 3, "test": 0.2}."""
     import yaml

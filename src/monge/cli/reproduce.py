@@ -9,7 +9,7 @@ from typing import Any
 
 import rich_click as click
 
-from monge.cli.options import DATA_OPTIONS, key_values, taken
+from monge.cli.options import DATA_OPTIONS, data_options, key_values, taken
 
 
 @click.command(cls=click.RichCommand)
@@ -21,6 +21,7 @@ from monge.cli.options import DATA_OPTIONS, key_values, taken
 @click.option("--only", multiple=True, metavar="LABEL", help="Only this row; repeatable.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of models and training, e.g. epochs=5; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record on standard output, and nothing else there.")
+@data_options
 def reproduce(name: str | None, **values: Any) -> None:
     """The table NAME of a paper: every row with several seeds on one split, beside what the paper prints.
 
@@ -40,7 +41,6 @@ def reproduce(name: str | None, **values: Any) -> None:
             return
         stdout.print(experiments_table({key: (one.title, one.source, one.data) for key, one in EXPERIMENTS.items()}))
         return
-    data_options = taken(values, DATA_OPTIONS)
     record = reproduce_experiment(
         name,
         data=values["data"],
@@ -48,7 +48,7 @@ def reproduce(name: str | None, **values: Any) -> None:
         seeds=values["seeds"],
         trials=values["trials"],
         only=values["only"],
-        data_options=data_options,
+        data_options=taken(values, DATA_OPTIONS),
         options=key_values(values["options"], "--option"),
         command="monge " + shlex.join(sys.argv[1:]),
         watch=Bars(),
@@ -57,7 +57,3 @@ def reproduce(name: str | None, **values: Any) -> None:
         print_json(record)
         return
     stdout.print(experiment_table(record))
-
-
-for _option in reversed(DATA_OPTIONS.values()):
-    reproduce = _option(reproduce)

@@ -10,7 +10,7 @@ from typing import Any
 import rich_click as click
 from rich.markup import escape
 
-from monge.cli.options import DATA_OPTIONS, Models, config_options, key_values, options_from_file, taken
+from monge.cli.options import DATA_OPTIONS, Models, config_options, data_options, key_values, options_from_file, out_folder, taken
 
 RUN_OPTIONS = ("protocol", "protocol_option", "out", "resume", "config", "as_json", "metrics", "device", "report", "track")
 """Options of the command that are no hyper-parameters."""
@@ -23,6 +23,7 @@ def _command(name: str) -> click.Command:
 
     cls = find_model(name)
 
+    @data_options
     @click.argument("data")
     @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default=None, help=r"How the log is split. \[default: leave-one-out]")
     @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
@@ -37,8 +38,6 @@ def _command(name: str) -> click.Command:
     def run(**values: Any) -> None:
         _train(name, values)
 
-    for option in reversed(DATA_OPTIONS.values()):
-        run = option(run)
     command = click.command(cls=click.RichCommand, name=name, help=_help(cls, name))(run)
     from_configs = config_options(cls.Config, f"{cls.__name__} options") + config_options(TrainingConfig, "Training options")
     command.params.extend(from_configs)
@@ -82,7 +81,7 @@ def _train(model: str, values: dict[str, Any]) -> None:
     read_options = taken(options, DATA_OPTIONS)
     protocol_options = options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option")
     metrics: str | None = options.pop("metrics", None)
-    out = Path(options.pop("out", None) or Path("runs") / f"{model.replace(':', '-')}-{Path(data).name.split('.')[0]}")
+    out = Path(options.pop("out", None) or out_folder(model, data))
     as_json = options.pop("as_json", False)
     run_options: dict[str, Any] = {name: options.pop(name) for name in ("resume", "device", "protocol", "track") if name in options}
     report = options.pop("report", None)  # --no-report arrives as False and must stay

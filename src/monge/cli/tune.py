@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from rich.markup import escape
 
-from monge.cli.options import DATA_OPTIONS, Models, config_options, key_values, options_from_file, taken
+from monge.cli.options import DATA_OPTIONS, Models, config_options, data_options, key_values, options_from_file, out_folder, taken
 
 if TYPE_CHECKING:
     from monge.training.study import Study
@@ -43,6 +43,7 @@ def _command(name: str) -> click.Command:
     cls = find_model(name)
     range_help = "What to try: NAME=LOW..HIGH, NAME=LOW..HIGH:log, NAME=LOW..HIGH:STEP or NAME=A,B,C; repeatable."
 
+    @data_options
     @click.argument("data")
     @click.option("--space", multiple=True, metavar="NAME=VALUES", help=rf"{range_help} \[default: see above]")
     @click.option("--trials", type=int, help=r"How many there shall be, those of earlier calls counted. \[default: 20]")
@@ -65,8 +66,6 @@ def _command(name: str) -> click.Command:
     def run(**values: Any) -> None:
         _tune(name, values)
 
-    for option in reversed(DATA_OPTIONS.values()):
-        run = option(run)
     command = click.command(cls=click.RichCommand, name=name, help=_help(cls, name))(run)
     training = [option for option in config_options(TrainingConfig, "Fix options of training") if option.name != "select"]
     command.params.extend(config_options(cls.Config, f"Fix options of {cls.__name__}") + training)
@@ -111,7 +110,7 @@ def _tune(model: str, values: dict[str, Any]) -> None:
     options |= given
     read_options = taken(options, DATA_OPTIONS)
     protocol_options = options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option")
-    out = Path(options.pop("out", None) or Path("runs") / f"tune-{model.replace(':', '-')}-{Path(data).name.split('.')[0]}")
+    out = Path(options.pop("out", None) or out_folder(model, data, "tune-"))
     as_json = options.pop("as_json", False)
     watch = StudyBars()
     source: Any = data
