@@ -22,7 +22,7 @@ from monge.data import Interactions, QueryBatch
 from monge.losses import wasserstein_discrepancy
 from monge.models.contract import INFINITY, Batches, check_ranges
 from monge.models.sequential.next_item import Loss
-from monge.models.sequential.stosa import STOSA
+from monge.models.sequential.stosa import STOSA, gaussian_space
 from monge.models.sequential.views import ContrastiveConfig, TwoViewBatch, contrast, two_view_batches
 from monge.nn import Scoring
 from monge.nn.stochastic import MeanStream
@@ -65,7 +65,7 @@ class MSteinConfig(ContrastiveConfig):
 
     def space(self) -> dict[str, str]:
         """The paper's grid: narrower streams, since there are two, and the hinge that goes with bpr."""
-        return {**super().space(), "dim": "32,64", **({"pvn_weight": "0.005,0.01,0.05,0.1"} if self.loss == "bpr" else {})}
+        return gaussian_space(super().space(), self.loss)
 
 
 class MStein(nn.Module):

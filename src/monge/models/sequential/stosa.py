@@ -9,6 +9,7 @@ Ours: the choice of losses over -W2 scores, their temperature and normalisation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -50,7 +51,12 @@ class STOSAConfig(NextItemConfig):
 
     def space(self) -> dict[str, str]:
         """The paper's grid: narrower streams, since there are two, and the hinge that goes with bpr."""
-        return {**super().space(), "dim": "32,64", **({"pvn_weight": "0.005,0.01,0.05,0.1"} if self.loss == "bpr" else {})}
+        return gaussian_space(super().space(), self.loss)
+
+
+def gaussian_space(shared: Mapping[str, str], loss: Loss) -> dict[str, str]:
+    """The space that next-item models share -> that of those whose states are Gaussians, for STOSA and MStein alike."""
+    return {**shared, "dim": "32,64", **({"pvn_weight": "0.005,0.01,0.05,0.1"} if loss == "bpr" else {})}
 
 
 class STOSA(nn.Module):
