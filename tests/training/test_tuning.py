@@ -181,6 +181,15 @@ def test_the_better_learning_rate_is_found_and_kept(cycle: Interactions, tmp_pat
     assert table["learning_rate"].to_list() == [1e-2, 1e-6]
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_first_trial_takes_the_defaults(sampler: str, cycle: Interactions) -> None:
+    space = {"learning_rate": "1e-4..1e-2:log", "dim": "8,16", "dropout": "0..0.1"}
+    study = monge.tune("sasrec", cycle, space=space, trials=2, sampler=sampler, epochs=1, max_length=6, n_layers=1)
+    first, second = sorted(study.trials, key=lambda trial: trial.number)
+    assert first.options == {"learning_rate": 1e-3, "dim": 8, "dropout": 0.1}  # 64 is no choice, .5 above the range
+    assert second.options != first.options
+
+
 def test_a_solved_model_is_searched_too_and_nothing_need_be_kept(cycle: Interactions, tmp_path: Path) -> None:
     study: Any = monge.tune("itemknn", cycle, trials=6, metric="mrr", read_options={})
     assert study.path is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from monge.models import Recommender, Solvable, Trainable, find_model
 from monge.options import option_names
 from monge.training.environment import environment, package_version
 from monge.training.loop import EpochRecord, Progress, TrainingConfig, make_fabric
-from monge.training.space import find_allowed, parse_space
+from monge.training.space import Space, find_allowed, nearest_setting, parse_space
 from monge.training.study import Study, StudyDirectory, fingerprint
 from monge.training.tuning import Search, run_study
 from monge.training.watch import Watch
@@ -62,7 +62,8 @@ def tune(
             (see `monge.training.space`). None: the space that the model's config declares, without the options given below.
         trials: how many there shall be, those of earlier calls counted.
         out: the study's folder to make or to go on with; None keeps nothing on disk.
-        sampler: "tpe" learns from the trials before, "random" does not, "grid" takes every setting once, in a random order.
+        sampler: "tpe" learns from the trials before, "random" does not; the first trial of both takes the defaults. "grid" takes every
+            setting once, in a random order.
         pruner: "median" ends trials early that do worse than half of the others; "none".
         seed: of the settings, and of each trial's training.
         metric: of validation; it judges a trial and selects its best epoch.
@@ -95,7 +96,8 @@ def tune(
     searched = _space(model, cls, space, options)
     config, training = build(find_allowed(searched, build))
     make_fabric(training.precision, device)
-    search = Search(searched, metric=metric, sampler=sampler, pruner=pruner, seed=seed, build=build)
+    start = _start(searched, build)
+    search = Search(searched, metric=metric, sampler=sampler, pruner=pruner, seed=seed, build=build, start=start)
     log, split, found_name = log_and_split(data, protocol, protocol_options, watch)
     learn_from = learnt_from(cls, split)
     check_answerable(model, cls, split, learn_from)  # of the test part, only whether it could be asked in the end
@@ -150,6 +152,17 @@ def _space(model: str, cls: type[Recommender], given: Mapping[str, Any] | None, 
         if option in options:
             raise ConfigError(f"{option} is both searched and fixed; leave out --space {option} or --{option.replace('_', '-')}")
     return space
+
+
+def _start(space: Space, build: Callable[[Mapping[str, Any]], tuple[Any, TrainingConfig]]) -> dict[str, Any] | None:
+    """The defaults, moved into the space where they lie outside; None where they go with nothing else that is given."""
+    try:
+        config, training = build({})
+        start = nearest_setting(space, asdict(config) | asdict(training))
+        build(start)
+    except ConfigError:
+        return None
+    return start
 
 
 def _validated(

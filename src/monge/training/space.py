@@ -178,6 +178,26 @@ def find_allowed(space: Space, build: Callable[[Mapping[str, Any]], Any]) -> dic
     return found
 
 
+def nearest_setting(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The setting of a space that is nearest to the given values: the first choice where a value is none of them, the low end for None.
+
+    >>> space = {"dropout": Range(low=0.0, high=0.5, step=0.1), "dim": Choices((32, 64))}
+    >>> nearest_setting(space, {"dropout": 0.72, "dim": 64})
+    {'dropout': 0.5, 'dim': 64}
+    """
+    found: dict[str, Any] = {}
+    for name, option in space.items():
+        value = values[name]
+        if isinstance(option, Choices):
+            found[name] = value if value in option.values else option.values[0]
+        elif not isinstance(value, int | float):
+            found[name] = option.low
+        else:
+            inside = min(max(value, option.low), option.high)
+            found[name] = min(option.points, key=lambda point: abs(point - inside)) if option.points else inside
+    return found
+
+
 def grid(space: Space) -> list[dict[str, Any]]:
     """Every setting of a space whose values can be listed.
 

@@ -68,6 +68,7 @@ class Search:
             five trials have finished, never in a trial's first five epochs); "none" lets all go to their end.
         seed: of the settings.
         build: makes the configs of a setting; the grid leaves out what they refuse with a `ConfigError`.
+        start: what the first trial takes, where the sampler is not "grid"; None leaves it to the sampler.
 
     Raises:
         MissingExtraError: Optuna is not installed. UnknownNameError: no such sampler or pruner.
@@ -75,7 +76,15 @@ class Search:
     """
 
     def __init__(
-        self, space: Space, *, metric: str, sampler: str, pruner: str, seed: int, build: Callable[[Mapping[str, Any]], Any]
+        self,
+        space: Space,
+        *,
+        metric: str,
+        sampler: str,
+        pruner: str,
+        seed: int,
+        build: Callable[[Mapping[str, Any]], Any],
+        start: Mapping[str, Any] | None = None,
     ) -> None:
         for what, name, known in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
             if name not in known:
@@ -85,6 +94,7 @@ class Search:
         self.grid = [setting for setting in grid(space) if _allowed(setting, build)] if sampler == "grid" else None
         if self.grid:
             random.Random(seed).shuffle(self.grid)
+        self.start = start
         self.distributions = {name: _distribution(self.optuna, option) for name, option in space.items()}
         self.database: Path | None = None
         self.study: Any = None
@@ -242,6 +252,8 @@ class Search:
     def _sampler(self, number: int) -> Any:
         if self.grid is not None:
             return _one_setting(self.optuna, self.grid[number - 1])
+        if number == 1 and self.start is not None:
+            return _one_setting(self.optuna, self.start)
         seed = epoch_seed(self.seed, number, "trial") % 2**32
         return self.optuna.samplers.TPESampler(seed=seed) if self.sampler == "tpe" else self.optuna.samplers.RandomSampler(seed=seed)
 
