@@ -1,7 +1,7 @@
 """`make bench`: everything measured, one thing after another, peers in turns with Monge. Needs MONGE_DATA and a quiet machine.
 
 `python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, multvae, sasrec, beauty, collaborative,
-sasrec-beauty, ranking, attention.
+sasrec-beauty, ranking, attention, propagation.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from benchmarks.exchange import write_split
 from benchmarks.matmul_rate import matmul_rate
 from benchmarks.measure import median_after_first
 from benchmarks.peers import run_peer
+from benchmarks.propagation import measure_propagation
 from benchmarks.record import Comparison, record
 from monge.api import open_log
 
@@ -267,7 +268,18 @@ def ranking() -> None:
 
 def main(parts: list[str]) -> None:
     """Run the named parts, or all."""
-    wanted = parts or ["startup", "bprmf", "multvae", "sasrec", "beauty", "collaborative", "ranking", "attention", "sasrec-beauty"]
+    wanted = parts or [
+        "startup",
+        "bprmf",
+        "multvae",
+        "sasrec",
+        "beauty",
+        "collaborative",
+        "ranking",
+        "attention",
+        "propagation",
+        "sasrec-beauty",
+    ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         actions: dict[str, Any] = {
@@ -280,6 +292,7 @@ def main(parts: list[str]) -> None:
             "sasrec-beauty": lambda: sasrec_beauty(folder),
             "ranking": ranking,
             "attention": lambda: record("attention", measure_attention(), command="python -m benchmarks.run attention", threads=THREADS),
+            "propagation": lambda: record("propagation", measure_propagation(), command="python -m benchmarks.run propagation", threads=1),
         }
         for part in wanted:
             say(f"== {part}")

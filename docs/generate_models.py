@@ -25,7 +25,7 @@ HEAD = """<!-- Made by docs/generate_models.py. Change the docstrings and config
 # Models
 
 Every model with what it is, where it comes from, where it differs from its source, and its options with their defaults. `monge models NAME`
-shows the same in a terminal. SCLRec, MMSSL and i2VAE are planned and not there yet.
+shows the same in a terminal. MMSSL and i2VAE are planned and not there yet.
 """
 TRAINING = """## Options of training
 

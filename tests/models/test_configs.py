@@ -32,6 +32,17 @@ EVERY = [
     ("stosa", "pvn_weight", -0.1), ("mstein", "pvn_weight", -0.1),
     ("bprmf", "dim", 0), ("bprmf", "regularisation", -1.0), ("bprmf", "batch_size", 0), ("bprmf", "learning_rate", 0.0),
     ("bprmf", "weight_decay", -1.0),
+    ("lightgcn", "dim", 0), ("lightgcn", "n_layers", -1), ("lightgcn", "regularisation", -1.0), ("lightgcn", "batch_size", 0),
+    ("lightgcn", "learning_rate", 0.0), ("lightgcn", "weight_decay", -1.0),
+    *[
+        (name, option, value)
+        for name in ("clrec", "sclrec", "directau", "buir")
+        for option, value in (("dim", 0), ("batch_size", 1), ("learning_rate", 0.0), ("weight_decay", -1.0))
+    ],
+    *[(name, "tau", value) for name in ("clrec", "sclrec") for value in (0.0, -0.2)],
+    *[("sclrec", option, -0.1) for option in ("alpha", "entropy", "user_weight", "item_weight", "popularity_weight", "momentum")],
+    ("sclrec", "alpha", 1.1), ("sclrec", "entropy", 0.0), ("sclrec", "n_iterations", -1), ("sclrec", "momentum", 1.01),
+    ("directau", "gamma", -0.1), ("buir", "momentum", 1.5), ("buir", "momentum", -0.1),
     *[
         (name, option, value)
         for name in ("mf", "neumf", "multvae", "sinkhorncf")
@@ -89,6 +100,10 @@ def test_not_a_number_is_out_of_range(option: str, value: str) -> None:
         ("mstein", "cl_padding", "none"),
         ("coserec", "cl_sim", "neg_w2"),
         ("itemknn", "weighting", "log"),
+        ("clrec", "score", "cosine"),
+        ("sclrec", "popularity_scale", "softmax"),
+        ("sclrec", "mask_false_negatives", "same_user"),
+        ("sclrec", "encoder", "transformer"),
         ("mf", "observation", "normal"),
         ("neumf", "form", "he2016"),
         ("multvae", "activation", "elu"),
@@ -178,3 +193,16 @@ def test_sinkhorncfs_defaults_are_the_papers() -> None:
         assert (config.kl_cap, config.kl_steps, config.learning_rate) == (0.2, 200_000, 1e-3)
     assert (mf.dim, mf.batch_size, mf.observation, mult.observation) == (16, 200, "gaussian", "multinomial")
     assert (neumf.dim, neumf.hidden, neumf.form, neumf.observation) == (16, 50, "he2017", "bernoulli")
+
+
+def test_sclrecs_defaults_are_the_papers() -> None:
+    """Zhuang & Zhang, sec. 4.1 and Table 3; tau, which they never give, is that of DirectAU's published CLRec."""
+    soft, hard, directau, buir = (find_model(name).Config() for name in ("sclrec", "clrec", "directau", "buir"))
+    for config in (soft, hard, directau, buir):
+        assert (config.dim, config.learning_rate, config.batch_size, config.encoder) == (64, 1e-3, 1024, "embedding")
+    assert (soft.alpha, soft.user_weight, soft.item_weight, soft.popularity_weight) == (0.9, 1, 1, 0.1)
+    assert (soft.entropy, soft.n_iterations, soft.ema, soft.momentum) == (0.1, 6, True, 0.9)
+    assert (soft.popularity_scale, soft.rows_first, soft.symmetric, soft.mask_false_negatives) == ("relative", True, False, "none")
+    assert soft.tau == hard.tau == 0.2
+    assert soft.score == hard.score == directau.score == "normalised"
+    assert buir.momentum == 0.995

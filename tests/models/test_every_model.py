@@ -19,6 +19,7 @@ from tests.conftest import cycle_sequences, log_of, queries_of
 OUTSIDE = "tests.models.outside:Transitions"
 SEQUENCE: dict[str, Any] = {"dim": 8, "max_length": 6, "batch_size": 16, "n_heads": 2}
 BAG: dict[str, Any] = {"dim": 4, "hidden": 8, "batch_size": 16}
+PAIRS: dict[str, Any] = {"dim": 8, "batch_size": 32}
 SMALL: dict[str, dict[str, Any]] = {
     "popular": {},
     "itemknn": {"k": 5},
@@ -29,6 +30,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "wmf": {"dim": 6, "regularisation": 0.5, "sweeps": 4},
     "bpf": {"dim": 6, "sweeps": 5},
     "bprmf": {"dim": 8, "batch_size": 32, "item_bias": True},
+    "lightgcn": {"dim": 8, "batch_size": 32},
+    "clrec": PAIRS,
+    "directau": PAIRS,
+    "buir": PAIRS,
+    "sclrec": {**PAIRS, "symmetric": True, "mask_false_negatives": "all_observed"},
     "mf": {"dim": 4, "batch_size": 16},
     "neumf": {"dim": 4, "batch_size": 64},
     "multvae": BAG,
@@ -40,9 +46,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "mstein": {**SEQUENCE, "similarity_warmup": 1},
     OUTSIDE: {},
 }
-LEARNT = ["bprmf", "mf", "neumf", "multvae", "sinkhorncf", "sasrec", "stosa", "coserec", "mstein", OUTSIDE]
+IN_BATCH = ["clrec", "directau", "buir", "sclrec"]
+LEARNT = [*IN_BATCH, "bprmf", "lightgcn", "mf", "neumf", "multvae", "sinkhorncf", "sasrec", "stosa", "coserec", "mstein", OUTSIDE]
 NEEDS_HISTORY = ["multvae", "sinkhorncf", "sasrec", "stosa", "coserec", "mstein", OUTSIDE]
-OF_USERS = ["bprmf", "mf", "neumf"]
+OF_USERS = [*IN_BATCH, "bprmf", "lightgcn", "mf", "neumf"]
 ITEM_WEIGHTS = ["itemknn", "p3alpha", "rp3beta", "slim", "ease"]
 FACTORS = ["wmf", "bpf"]
 ANSWERS_ANYBODY = ["popular", "last-popular", *ITEM_WEIGHTS, *FACTORS]

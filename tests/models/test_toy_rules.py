@@ -11,6 +11,7 @@ from tests.conftest import cycle_sequences, log_of
 
 USERS: dict[str, Any] = {"epochs": 40, "select": "recall@5", "learning_rate": 0.05, "batch_size": 20}
 BAG: dict[str, Any] = {"epochs": 30, "select": "recall@5", "learning_rate": 0.01, "batch_size": 20, "dim": 4, "hidden": 16}
+PAIRS: dict[str, Any] = {"epochs": 40, "select": "recall@5", "learning_rate": 0.02, "batch_size": 64, "dim": 2}
 SEQUENCE: dict[str, Any] = {"dim": 16, "max_length": 8, "batch_size": 64, "n_layers": 1, "n_heads": 2, "learning_rate": 1e-2}
 CONTRAST: dict[str, Any] = {"similarity_warmup": 20}
 
@@ -69,6 +70,15 @@ def blocks(n_users: int = 80, n_items: int = 24, taken: int = 9) -> Interactions
                 "regularisation": 3e-2,
             },
         ),
+        *[
+            ("lightgcn", {**USERS, "dim": 4, "batch_size": 128, "n_layers": n_layers, "normalisation": normalisation})
+            for n_layers, normalisation in ((2, "symmetric"), (3, "one-sided"))
+        ],
+        ("clrec", {**PAIRS, "tau": 1.0}),  # small temperatures tell users of one half apart
+        ("directau", {**PAIRS, "dim": 4, "gamma": 0.5}),
+        ("buir", {**PAIRS, "dim": 4, "momentum": 0.9}),
+        ("sclrec", {**PAIRS, "tau": 1.0}),
+        ("sclrec", {**PAIRS, "tau": 1.0, "symmetric": True, "mask_false_negatives": "all_observed", "ema": False}),
         *[("mf", {**USERS, "dim": 2, "observation": loss}) for loss in ("gaussian", "sinkhorn")],
         ("neumf", {**USERS, "dim": 8, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 1e-3}),
         ("neumf", {**USERS, "form": "mlp", "learning_rate": 0.02}),

@@ -88,3 +88,27 @@ def transported(
     if not debias:
         return result
     return 2 * result - value([[cost[i][j] for j in top] for i in top], nu, nu, epsilon, n_iterations)
+
+
+def doubly_stochastic(similarity: list[list[float]], entropy: float, n_iterations: int, *, rows_first: bool = True) -> list[list[float]]:
+    """SCLRec, Eqs. 3 and 4: rows and columns divided by their sums in turn, the diagonal 0, the rows once more at the end."""
+    n = len(similarity)
+    highest = max(max(row) for row in similarity)
+    m = [[0.0 if i == j else math.exp((similarity[i][j] - highest) / entropy) for j in range(n)] for i in range(n)]
+
+    def by_rows() -> None:
+        for i in range(n):
+            total = sum(m[i])
+            m[i] = [x / total for x in m[i]]
+
+    def by_columns() -> None:
+        for j in range(n):
+            total = sum(m[i][j] for i in range(n))
+            for i in range(n):
+                m[i][j] /= total
+
+    for _ in range(n_iterations):
+        for half_step in (by_rows, by_columns) if rows_first else (by_columns, by_rows):
+            half_step()
+    by_rows()
+    return m

@@ -137,12 +137,12 @@ def test_a_log_without_any_next_item_is_refused(histories: list[list[int]]) -> N
         NextItemBatches(log_of(histories), batch_size=2, max_length=5, seed=0)
 
 
-@given(histories=HISTORIES, batch_size=st.integers(1, 7), seed=st.integers(0, 99))
+@given(histories=HISTORIES.filter(any), batch_size=st.integers(1, 7), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=30)
 def test_pairs_visit_every_interaction_once_with_unseen_negatives(histories: list[list[int]], batch_size: int, seed: int) -> None:
     log = log_of(histories)
     sampler = PairBatches(log, batch_size=batch_size, seed=seed)
-    batches = [batch for batch in sampler(2) if len(batch.users)]
+    batches = list(sampler(2))
     assert len(batches) == len(sampler)
     visited = [pair for batch in batches for pair in zip(batch.users.tolist(), batch.positives.tolist(), strict=True)]
     assert sorted(visited) == sorted(zip(log.user.tolist(), log.item.tolist(), strict=True))

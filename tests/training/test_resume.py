@@ -31,6 +31,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "sasrec": SEQUENCE,
     "mstein": {**SEQUENCE, "similarity_warmup": 2},
     "bprmf": {"dim": 8, "batch_size": 64},
+    "lightgcn": {"dim": 8, "batch_size": 64},
+    "sclrec": {"dim": 8, "batch_size": 64, "momentum": 0.7},
+    "buir": {"dim": 8, "batch_size": 64},
     "sinkhorncf": {
         "dim": 4,
         "hidden": 8,

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from monge.data import PROTOCOLS, Interactions, Queries, Split, filters, load
+from monge.data import PROTOCOLS, Interactions, Queries, Split, add_noise, filters, load
 from monge.errors import ConfigError, DataError, UnknownNameError, nearest
+
+OF_EVERY_PROTOCOL = ("known_users_only", "noise_ratio", "noise_seed")
+"""Options of a split that every protocol takes beside its own."""
 
 
 def open_log(
@@ -47,22 +50,30 @@ def open_log(
 def make_split(log: Interactions, protocol: str, options: Mapping[str, Any] | None = None) -> Split:
     """Apply a protocol by its name.
 
+    Args:
+        log: the interactions.
+        protocol: a name in `monge.data.PROTOCOLS`.
+        options: its own, and those that every protocol takes: `noise_ratio` and `noise_seed` add pairs that nobody observed to the
+            training part (see `monge.data.add_noise`), `known_users_only` leaves out queries of users without a training row.
+
     Raises:
         UnknownNameError: no such protocol or option. ConfigError: a value is wrong. DataError: a part would be empty.
     """
     if protocol not in PROTOCOLS:
         raise UnknownNameError(f"no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}")
     options = dict(options or {})
-    known = [*list(inspect.signature(PROTOCOLS[protocol]).parameters)[1:], "known_users_only"]  # the first is the log
+    known = [*list(inspect.signature(PROTOCOLS[protocol]).parameters)[1:], *OF_EVERY_PROTOCOL]  # the first is the log
     for name in options:
         if name not in known:
             raise UnknownNameError(f"protocol {protocol} has no option {name!r}{nearest(name, known)}")
     only_known = bool(options.pop("known_users_only", False))
+    noise = {"ratio": options.pop("noise_ratio", 0), "seed": options.pop("noise_seed", 0)}
     try:
         split = PROTOCOLS[protocol](log, **options)
     except TypeError as error:
         given = ", ".join(f"{name} = {value!r}" for name, value in options.items())
         raise ConfigError(f"protocol {protocol}: an option has a value of the wrong kind ({given})") from error
+    split = add_noise(split, **noise)
     return _known_users_only(split) if only_known else split
 
 

@@ -5,6 +5,7 @@ from monge.data.convert import write
 from monge.data.describe import Description, describe
 from monge.data.filters import at_least, deduplicate, k_core, min_length
 from monge.data.interactions import Interactions, Vocabulary
+from monge.data.noise import add_noise
 from monge.data.protocols import PROTOCOLS, leave_one_out, predefined, ratio, strong_generalisation, temporal
 from monge.data.queries import Queries, QueryBatch
 from monge.data.ragged import Ragged
@@ -21,6 +22,7 @@ __all__ = [
     "Ragged",
     "Split",
     "Vocabulary",
+    "add_noise",
     "at_least",
     "attach_items",
     "deduplicate",

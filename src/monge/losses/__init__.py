@@ -1,6 +1,7 @@
 """Losses as functions of scores or embeddings: usable with any model, ours or yours."""
 
 from monge.losses.contrastive import info_nce_two_views, two_view_cross_entropy, wasserstein_discrepancy
+from monge.losses.in_batch import alignment, info_nce, uniformity
 from monge.losses.observation import (
     accelerated_sinkhorn,
     bernoulli,
@@ -17,6 +18,7 @@ from monge.losses.variational import kl_of_flow, kl_to_standard_normal
 
 __all__ = [
     "accelerated_sinkhorn",
+    "alignment",
     "bernoulli",
     "binary_cross_entropy",
     "bpr",
@@ -24,6 +26,7 @@ __all__ = [
     "full_cross_entropy",
     "gaussian",
     "gbce",
+    "info_nce",
     "info_nce_two_views",
     "kl_of_flow",
     "kl_to_standard_normal",
@@ -33,6 +36,7 @@ __all__ = [
     "sinkhorn_loss",
     "top_k_mass",
     "two_view_cross_entropy",
+    "uniformity",
     "wasserstein_discrepancy",
     "weighted_gaussian",
 ]

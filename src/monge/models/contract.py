@@ -61,6 +61,15 @@ class Trainable(Recommender, Protocol):
 
 
 @runtime_checkable
+class FollowsSteps(Protocol):
+    """Has state that moves with each step of the optimizer, e.g. a teacher: an average of the weights so far."""
+
+    def after_step(self) -> None:
+        """Called after every step of the optimizer, before the next batch; such state belongs into parameters or persistent buffers."""
+        ...
+
+
+@runtime_checkable
 class Solvable(Recommender, Protocol):
     """Is computed from the data in one go."""
 

@@ -1,7 +1,8 @@
-"""Optimal transport on tensors: distances between Gaussians, attention by distance, Sinkhorn plans between sets of items."""
+"""Optimal transport on tensors: distances between Gaussians, attention by distance, Sinkhorn plans, doubly stochastic matrices."""
 
 from monge.ot.attention import causal_mask, wasserstein_attention
 from monge.ot.cost import ItemCost
+from monge.ot.doubly_stochastic import doubly_stochastic
 from monge.ot.gaussian import gaussian_vectors, root_elu1, w2_all_pairs, w2_as_inner_product, w2_paired, w2_within
 from monge.ot.sinkhorn import SinkhornResult, sinkhorn, sinkhorn_ragged
 
@@ -9,6 +10,7 @@ __all__ = [
     "ItemCost",
     "SinkhornResult",
     "causal_mask",
+    "doubly_stochastic",
     "gaussian_vectors",
     "root_elu1",
     "sinkhorn",

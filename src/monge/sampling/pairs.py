@@ -1,4 +1,4 @@
-"""Batches of (user, item taken, item not taken) for pairwise losses."""
+"""Batches of (user, item taken), for pairwise losses with items not taken."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from monge.data import Interactions
+from monge.errors import DataError
 from monge.sampling.negatives import SeenPairs
 from monge.sampling.seeds import generator_for
 
 
 @dataclass(frozen=True, eq=False)
 class PairBatch:
-    """B observed pairs with one negative each, or K."""
+    """B observed pairs with one negative each, or K (which may be 0)."""
 
     users: Tensor  # (B,) int64
     positives: Tensor  # (B,) int64
@@ -29,8 +30,12 @@ class PairBatches:
         train: the interactions.
         batch_size: pairs in a batch.
         seed: of order and negatives.
-        n_negatives: K negatives a pair, (B, K); None: one, (B,).
+        n_negatives: K >= 0 negatives a pair, (B, K); None: one, (B,).
+        smallest: an epoch's last batch is left out where it has fewer pairs (an in-batch loss needs 2).
         device: where the log lives and batches are made.
+
+    Raises:
+        DataError: the log has fewer pairs than the smallest batch.
     """
 
     def __init__(
@@ -40,15 +45,22 @@ class PairBatches:
         batch_size: int,
         seed: int,
         n_negatives: int | None = None,
+        smallest: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
+        if len(train) < smallest:
+            raise DataError(
+                f"{len(train)} training {'pair' if len(train) == 1 else 'pairs'}, and a batch needs at least {smallest}; "
+                "use more data, or hold out less of it"
+            )
         self.users = torch.from_numpy(train.user).to(device)
         self.items = torch.from_numpy(train.item).to(device)
         self.seen = SeenPairs(train, device)
-        self.batch_size, self.seed, self.n_negatives, self.device = batch_size, seed, n_negatives, device
+        self.batch_size, self.seed, self.n_negatives, self.smallest, self.device = batch_size, seed, n_negatives, smallest, device
 
     def __len__(self) -> int:
-        return -(-len(self.users) // self.batch_size)
+        full, rest = divmod(len(self.users), self.batch_size)
+        return full + (rest >= self.smallest)
 
     def __call__(self, epoch: int) -> Iterator[PairBatch]:
         """The batches of an epoch."""
@@ -58,4 +70,5 @@ class PairBatches:
         taker = users if self.n_negatives is None else users[:, None].expand(-1, self.n_negatives)
         negatives = self.seen.negatives(taker, generator)
         for rows in zip(users.split(self.batch_size), positives.split(self.batch_size), negatives.split(self.batch_size), strict=True):
-            yield PairBatch(*rows)
+            if len(rows[0]) >= self.smallest:
+                yield PairBatch(*rows)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions
 from monge.errors import ConfigError, MongeError, UnknownNameError, nearest
-from monge.models.contract import Trainable
+from monge.models.contract import FollowsSteps, Trainable
 from monge.sampling import epoch_seed
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -183,6 +183,8 @@ def fit(
             if config.clip:
                 fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip, error_if_nonfinite=False)
             wrapped_optimizer.step()
+            if isinstance(model, FollowsSteps):
+                model.after_step()
             for name, value in parts.items():
                 totals[name] = totals.get(name, 0.0) + value.detach()
             n_done += 1
