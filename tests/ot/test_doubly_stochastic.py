@@ -1,5 +1,7 @@
 """SCLRec, Eqs. 3 and 4: the laws of doubly stochastic scaling, a loop in 64 bits, and POT."""
 
+from typing import Any
+
 import numpy as np
 import ot
 import pytest
@@ -47,7 +49,7 @@ def test_it_is_the_loop(
 def test_both_ways_of_computing_are_one(entropy: float, rows_first: bool) -> None:
     exponents = (similarities(40) / entropy).fill_diagonal_(-torch.inf)
     by_logarithms = _by_logarithms(exponents, 6, rows_first)
-    by_products = _by_products(exponents.clone(), 6, rows_first)
+    by_products = _by_products(exponents, 6, rows_first, torch.empty_like(exponents))
     if entropy > 0.01:
         assert by_products is not None
         torch.testing.assert_close(by_products, by_logarithms, rtol=1e-9, atol=1e-14)
@@ -147,9 +149,26 @@ def test_no_gradient_and_nothing_changed_in_place() -> None:
     assert torch.equal(similarity, before)
 
 
+@pytest.mark.parametrize("entropy", [0.002, 0.1])
+@pytest.mark.parametrize("n", [0, 1, 2, 40])
+def test_the_answer_in_given_memory_is_the_same_to_the_last_bit(n: int, entropy: float) -> None:
+    similarity = similarities(n, dtype=torch.float32)
+    expected = doubly_stochastic(similarity, entropy=entropy)
+    out = torch.full((n, n), torch.nan)
+    before = similarity.clone()
+    assert doubly_stochastic(similarity, entropy=entropy, out=out) is out
+    assert torch.equal(out, expected)
+    assert torch.equal(similarity, before)
+    again = torch.full((n, n), torch.nan)
+    assert torch.equal(doubly_stochastic(similarity, entropy=entropy, overwrite=True, out=again), expected)
+    assert n < 2 or not torch.equal(similarity, before)
+
+
 @pytest.mark.parametrize(
     ("similarity", "options", "message"),
     [
+        (torch.zeros(3, 3), {"out": torch.zeros(3, 2)}, r"out must be \(3, 3\), torch.float32; got \(3, 2\)"),
+        (torch.zeros(3, 3), {"out": torch.zeros(3, 3, dtype=torch.float64)}, "out must be .*float32; got .*float64"),
         (torch.zeros(2, 3), {}, r"must be \(N, N\), float; got \(2, 3\)"),
         (torch.zeros(2, 2, dtype=torch.int64), {}, "int64"),
         (torch.zeros(2, 2), {"entropy": 0.0}, "entropy must be > 0 and finite; got 0"),
@@ -157,6 +176,6 @@ def test_no_gradient_and_nothing_changed_in_place() -> None:
         (torch.zeros(2, 2), {"n_iterations": -1}, "n_iterations must be >= 0; got -1"),
     ],
 )
-def test_bad_input_is_named(similarity: torch.Tensor, options: dict[str, float], message: str) -> None:
+def test_bad_input_is_named(similarity: torch.Tensor, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        doubly_stochastic(similarity, **options)  # pyright: ignore[reportArgumentType]
+        doubly_stochastic(similarity, **options)

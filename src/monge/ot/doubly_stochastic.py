@@ -24,7 +24,15 @@ LARGEST_SCALE = math.exp(40)  # float32 drops entries below exp(-87): scaled by 
 
 
 @torch.no_grad()
-def doubly_stochastic(similarity: Tensor, *, entropy: float = 0.1, n_iterations: int = 6, rows_first: bool = True) -> Tensor:
+def doubly_stochastic(
+    similarity: Tensor,
+    *,
+    entropy: float = 0.1,
+    n_iterations: int = 6,
+    rows_first: bool = True,
+    overwrite: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """Scale exp(similarity / entropy), its diagonal masked, until rows and columns sum to 1; then the rows once more.
 
     Args:
@@ -32,6 +40,9 @@ def doubly_stochastic(similarity: Tensor, *, entropy: float = 0.1, n_iterations:
         entropy: lambda > 0, in units of the similarity; the larger, the more even the rows.
         n_iterations: rounds of both half-steps, >= 0; 0 is a softmax of each row.
         rows_first: which half-step begins a round.
+        overwrite: the similarity's own memory may be worked in; what stands there afterwards is of no use.
+        out: (N, N) of the answer's type, for the answer. With both, a step after a step needs no new memory, and the system's handing
+            out of fresh pages costs as much as the iterations do.
 
     Returns:
         (N, N) float32 or wider, without gradient. Rows sum to 1 up to rounding, whatever the number of rounds; columns nearly,
@@ -39,7 +50,7 @@ def doubly_stochastic(similarity: Tensor, *, entropy: float = 0.1, n_iterations:
         answer is [[1]]: a single pair is matched to itself. (0, 0) for N = 0.
 
     Raises:
-        ValueError: similarity is not a square of floats; entropy or n_iterations out of range.
+        ValueError: similarity is not a square of floats; entropy or n_iterations out of range; `out` of another shape or type.
 
     Source: SCLRec, Eq. 4 with eta -> infinity.
     """
@@ -50,26 +61,27 @@ def doubly_stochastic(similarity: Tensor, *, entropy: float = 0.1, n_iterations:
         raise ValueError(f"entropy must be > 0 and finite; got {entropy}")
     if n_iterations < 0:
         raise ValueError(f"n_iterations must be >= 0; got {n_iterations}")
+    wide = at_least_float32(similarity)
+    out = torch.empty_like(wide) if out is None else out
+    if out.shape != wide.shape or out.dtype != wide.dtype:
+        raise ValueError(f"out must be ({N}, {N}), {wide.dtype}; got {tuple(out.shape)}, {out.dtype}")
     if N < 2:
-        return torch.ones_like(at_least_float32(similarity))
+        return out.fill_(1)
+    exponents = wide.div_(entropy) if overwrite else wide / entropy
+    exponents.fill_diagonal_(-torch.inf)
     with no_autocast(similarity):
-        plan = _by_products(_exponents(similarity, entropy), n_iterations, rows_first)
-    return _by_logarithms(_exponents(similarity, entropy), n_iterations, rows_first) if plan is None else plan
+        plan = _by_products(exponents, n_iterations, rows_first, out)
+    return out.copy_(_by_logarithms(exponents, n_iterations, rows_first)) if plan is None else plan
 
 
-def _exponents(similarity: Tensor, entropy: float) -> Tensor:
-    """(N, N) similarity / entropy, -inf on the diagonal; a matrix of its own."""
-    return (at_least_float32(similarity) / entropy).fill_diagonal_(-torch.inf)
-
-
-def _by_products(exponents: Tensor, n_iterations: int, rows_first: bool) -> Tensor | None:
+def _by_products(exponents: Tensor, n_iterations: int, rows_first: bool, out: Tensor) -> Tensor | None:
     """After the first half-step all entries are at most 1, and all others are products with that one matrix.
 
     Returns:
-        (N, N), or None where a scaling grew so large that entries which float32 rounds to 0 could matter.
+        (N, N) in `out`, or None where a scaling grew so large that entries which float32 rounds to 0 could matter.
     """
     first = 1 if rows_first or n_iterations == 0 else 0
-    kernel = exponents.softmax(first)
+    kernel = torch.softmax(exponents, first, out=out)
     rows, columns = kernel.new_ones(len(kernel)), kernel.new_ones(len(kernel))
     if first == 0:
         rows = kernel.sum(1).reciprocal_()

@@ -113,6 +113,7 @@ class SCLRec(nn.Module):
         self.encoder = make_encoder(config, n_users=n_users, n_items=n_items)
         self.teacher = teacher_of(self.encoder) if config.ema and config.alpha < 1 else None
         self.seen: SeenPairs | None = None
+        self.memory: Tensor | None = None  # two (B, B) matrices that every step works in
         self.register_buffer("popularity", torch.zeros(n_items), persistent=False)  # of the training data: batches() sets it
         self.register_buffer("trained", torch.zeros(n_users, dtype=torch.bool))
 
@@ -127,7 +128,7 @@ class SCLRec(nn.Module):
         """Eq. 6, in nats a pair."""
         config = self.config
         users_BD, items_BD = map(unit, self.encoder(batch.users, batch.positives))
-        targets_BB = self.targets(batch, users_BD, items_BD) if config.alpha < 1 else None
+        targets_BB = self.targets(batch, users_BD, items_BD, memory=self._memory(users_BD)) if config.alpha < 1 else None
         hidden_BB = self.false_negatives(batch)
         loss = info_nce(users_BD, items_BD, temperature=config.tau, targets=targets_BB, alpha=config.alpha, hidden=hidden_BB)
         if not config.symmetric:
@@ -140,16 +141,36 @@ class SCLRec(nn.Module):
         return {"info_nce": loss / 2, "items_to_users": back / 2}
 
     @torch.no_grad()
-    def targets(self, batch: PairBatch, users_BD: Tensor, items_BD: Tensor) -> Tensor:
-        """(B, B) M' of the batch, row = user and column = item, in float32; the student's unit vectors serve where there is no teacher."""
+    def targets(self, batch: PairBatch, users_BD: Tensor, items_BD: Tensor, *, memory: Tensor | None = None) -> Tensor:
+        """(B, B) M' of the batch, row = user and column = item, in float32; the student's unit vectors serve where there is no teacher.
+
+        With `memory` (2, B, B) the answer lies in there.
+        """
         config = self.config
         if self.teacher is not None:
             users_BD, items_BD = map(unit, self.teacher(batch.users, batch.positives))
         u, v = at_least_float32(users_BD), at_least_float32(items_BD)
         with no_autocast(u):  # three products as one: u (g_u u + v)^T + v (g_v v)^T
-            similarity_BB = torch.cat([u, v], 1) @ torch.cat([config.user_weight * u + v, config.item_weight * v], 1).T
+            both = torch.cat([u, v], 1), torch.cat([config.user_weight * u + v, config.item_weight * v], 1).T
+            similarity_BB, out = (None, None) if memory is None else memory.unbind()
+            similarity_BB = torch.mm(*both, out=similarity_BB)
         similarity_BB += config.popularity_weight * self.popularity[batch.positives].softmax(0)
-        return doubly_stochastic(similarity_BB, entropy=config.entropy, n_iterations=config.n_iterations, rows_first=config.rows_first)
+        return doubly_stochastic(
+            similarity_BB,
+            entropy=config.entropy,
+            n_iterations=config.n_iterations,
+            rows_first=config.rows_first,
+            overwrite=True,
+            out=out,
+        )
+
+    def _memory(self, users_BD: Tensor) -> Tensor:
+        """(2, B, B), the same in every step of that size: fresh pages of that many would cost a fifth of the step."""
+        B = len(users_BD)
+        dtype = at_least_float32(users_BD[:0]).dtype
+        if self.memory is None or self.memory.shape[1] != B or self.memory.dtype != dtype or self.memory.device != users_BD.device:
+            self.memory = torch.empty(2, B, B, dtype=dtype, device=users_BD.device)
+        return self.memory
 
     def false_negatives(self, batch: PairBatch) -> Tensor | None:
         """(B, B) bool, True where the config has an item hidden from a user (the diagonal too); None where it hides nothing."""
