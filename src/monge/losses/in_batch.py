@@ -84,7 +84,7 @@ def _without(targets: Tensor, alpha: float, hidden: Tensor) -> Tensor:
 
 
 class _InfoNCE(torch.autograd.Function):
-    """The gradients are formed beside the value: a step's time goes into (B, B) matrices, and this makes two of them."""
+    """The gradients are formed beside the value: a step's time goes into (B, B) matrices, and this makes one of them."""
 
     @staticmethod
     def forward(
@@ -97,15 +97,17 @@ class _InfoNCE(torch.autograd.Function):
                 logits.masked_fill_(hidden, -torch.inf)
             logits.sub_(logits.amax(1, keepdim=True))
             wanted = alpha * logits.diagonal().sum()
-            slopes = logits.softmax(1)  # P, and below P - M
-            log_sums = -slopes.amax(1).log()  # the largest share is exp(0) over the sum
+            if targets is not None:  # what is hidden is not wanted, and 0 * -inf is no number
+                left = logits if hidden is None else logits.masked_fill(hidden, 0)
+                wanted += (1 - alpha) * (targets.flatten() @ left.flatten())
+            slopes = logits.exp_()
+            sums = slopes.sum(1, keepdim=True)
+            slopes.div_(sums)  # P, and below P - M
             slopes.diagonal().sub_(alpha)
             if targets is not None:
-                left = logits if hidden is None else logits.masked_fill_(hidden, 0)
-                wanted += (1 - alpha) * (targets.flatten() @ left.flatten())
                 slopes.sub_(targets, alpha=1 - alpha)
             ctx.save_for_backward(slopes @ keys / (temperature * len(keys)), slopes.T @ scaled / len(keys))
-        return (log_sums.sum() - wanted) / len(keys)
+        return (sums.log().sum() - wanted) / len(keys)
 
     @staticmethod
     @once_differentiable
