@@ -37,7 +37,9 @@ EVERY = [
     *[
         (name, option, value)
         for name in ("clrec", "sclrec", "directau", "buir")
-        for option, value in (("dim", 0), ("batch_size", 1), ("learning_rate", 0.0), ("weight_decay", -1.0))
+        for option, value in (("dim", 0), ("batch_size", 1), ("learning_rate", 0.0), ("weight_decay", -1.0), ("n_layers", -1),
+            ("edge_dropout", 1.0), ("edge_dropout", -0.1),
+        )
     ],
     *[(name, "tau", value) for name in ("clrec", "sclrec") for value in (0.0, -0.2)],
     *[("sclrec", option, -0.1) for option in ("alpha", "entropy", "user_weight", "item_weight", "popularity_weight", "momentum")],
@@ -104,6 +106,7 @@ def test_not_a_number_is_out_of_range(option: str, value: str) -> None:
         ("sclrec", "popularity_scale", "softmax"),
         ("sclrec", "mask_false_negatives", "same_user"),
         ("sclrec", "encoder", "transformer"),
+        ("buir", "normalisation", "left"),
         ("mf", "observation", "normal"),
         ("neumf", "form", "he2016"),
         ("multvae", "activation", "elu"),
@@ -205,4 +208,5 @@ def test_sclrecs_defaults_are_the_papers() -> None:
     assert (soft.popularity_scale, soft.rows_first, soft.symmetric, soft.mask_false_negatives) == ("relative", True, False, "none")
     assert soft.tau == hard.tau == 0.2
     assert soft.score == hard.score == directau.score == "normalised"
-    assert buir.momentum == 0.995
+    assert (buir.momentum, buir.edge_dropout) == (0.995, 0.2)
+    assert soft.edge_dropout == hard.edge_dropout == directau.edge_dropout == 0

@@ -16,17 +16,20 @@ from monge.losses import info_nce
 from monge.models import find_model
 from monge.models.collaborative.sclrec import SCLRec, popularity
 from monge.models.contract import FollowsSteps
-from monge.nn import follow, teacher_of
+from monge.nn import GraphTables, follow, teacher_of
 from monge.sampling import PairBatch, PairBatches
 from monge.training.loop import TrainingConfig, fit, make_fabric
 from tests.conftest import cycle_sequences, log_of, queries_of
 from tests.reference import contrastive as reference
 from tests.reference import sinkhorn
+from tests.reference.graph import layer_mean
 
 CPU = torch.device("cpu")
 LOG = [[0, 1, 2], [1, 2, 3, 4], [4, 0], [5], [3, 5, 1, 0]]
 PAIRS = [(0, 1), (1, 1), (1, 3), (4, 1), (2, 4), (0, 1), (3, 5)]
 """A batch with users, items and one whole pair more than once."""
+OF_GRAPHS = ("n_layers", "normalisation", "edge_dropout")
+IN_BATCH = ("clrec", "sclrec", "directau", "buir")
 
 
 def batch_of(pairs: list[tuple[int, int]] = PAIRS) -> PairBatch:
@@ -53,7 +56,11 @@ def total(model: Any) -> torch.Tensor:
 
 
 def vectors(encoder: Any, pairs: list[tuple[int, int]] = PAIRS) -> tuple[list[list[float]], list[list[float]]]:
+    """Unit-norm vectors of the pairs' two sides; a graph's are propagated by the loop."""
     users, items = (table.weight.tolist() for table in (encoder.users, encoder.items))
+    if isinstance(encoder, GraphTables):
+        edges = {(user, item) for user, history in enumerate(LOG) for item in history}
+        users, items = layer_mean(edges, users, items, n_layers=encoder.n_layers, symmetric=encoder.normalisation == "symmetric")
     return [reference.unit(users[user]) for user, _ in pairs], [reference.unit(items[item]) for _, item in pairs]
 
 
@@ -89,6 +96,8 @@ def matching(model: SCLRec) -> list[list[float]]:
         *[{"popularity_weight": 3.0, "popularity_scale": scale, "n_iterations": 1} for scale in ("count", "relative", "log")],
         {"alpha": 0.0},
         {"alpha": 1.0},
+        {"encoder": "lightgcn"},
+        {"encoder": "lightgcn", "n_layers": 1, "normalisation": "one-sided", "alpha": 0.3, "ema": False},
     ],
 )
 @pytest.mark.parametrize("mask", ["none", "same_item", "all_observed"])
@@ -127,10 +136,12 @@ def test_clrec_is_equation_1() -> None:
     assert model.loss(batch_of())["info_nce"].item() == pytest.approx(reference.in_batch(u, v, 0.1, identity), rel=1e-12)
 
 
-@pytest.mark.parametrize("options", [{}, {"tau": 0.07, "ema": False, "entropy": 0.02, "n_iterations": 0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"tau": 0.07, "ema": False, "entropy": 0.02, "n_iterations": 0}, {"encoder": "lightgcn", "edge_dropout": 0.3}]
+)
 def test_with_alpha_one_sclrec_is_clrec_to_the_last_bit(options: dict[str, Any]) -> None:
     log = log_of(cycle_sequences())
-    tau: dict[str, Any] = {"tau": options.get("tau", 0.2)}
+    tau: dict[str, Any] = {name: value for name, value in options.items() if name in ("tau", "encoder", "edge_dropout")}
     soft = monge.train("sclrec", log, epochs=3, batch_size=64, dim=8, device="cpu", alpha=1.0, **options)
     hard = monge.train("clrec", log, epochs=3, batch_size=64, dim=8, device="cpu", **tau)
     softer = monge.train("sclrec", log, epochs=3, batch_size=64, dim=8, device="cpu", ema=False, **tau)
@@ -141,13 +152,25 @@ def test_with_alpha_one_sclrec_is_clrec_to_the_last_bit(options: dict[str, Any])
     assert not torch.equal(weights["encoder.users.weight"], softened["encoder.users.weight"])
 
 
+@pytest.mark.parametrize("options", [{}, {"encoder": "lightgcn"}])
+def test_with_alpha_one_the_loss_and_its_gradient_are_clrecs_to_the_last_bit(options: dict[str, Any]) -> None:
+    soft, hard, softer = model_of("sclrec", alpha=1.0, **options), model_of("clrec", **options), model_of("sclrec", alpha=0.999, **options)
+    losses = [model.loss(batch_of())["info_nce"] for model in (soft, hard, softer)]
+    assert torch.equal(losses[0], losses[1])
+    assert not torch.equal(losses[2], losses[1])
+    found = [torch.autograd.grad(loss, list(model.encoder.parameters())) for loss, model in zip(losses, (soft, hard, softer), strict=True)]
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(found[0], found[1], strict=True))
+    assert not any(torch.equal(mine, theirs) for mine, theirs in zip(found[2], found[1], strict=True))
+
+
+@pytest.mark.parametrize("encoder", ["embedding", "lightgcn"])
 @pytest.mark.parametrize("name", ["sclrec", "buir"])
-def test_the_teacher_gets_no_gradient_and_starts_as_the_student(name: str) -> None:
+def test_the_teacher_gets_no_gradient_and_starts_as_the_student(name: str, encoder: str) -> None:
     torch.manual_seed(0)
     cls: Any = find_model(name)
-    fresh = cls(cls.Config(dim=4), n_users=5, n_items=6)
+    fresh = cls(cls.Config(dim=4, encoder=encoder), n_users=5, n_items=6)
     assert all(torch.equal(mine, his) for mine, his in zip(fresh.teacher.parameters(), fresh.encoder.parameters(), strict=True))
-    model = model_of(name)
+    model = model_of(name, encoder=encoder)
     total(model).backward()
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.teacher.parameters())
     assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in model.encoder.parameters())
@@ -303,6 +326,28 @@ def test_the_loop_lets_the_teacher_follow_every_step(name: str, momentum: float)
         assert torch.equal(found.double(), start) == (momentum == 1)
 
 
+@pytest.mark.parametrize("name", IN_BATCH)
+def test_a_graph_encoder_is_seen_with_dropped_edges_in_training_alone(name: str) -> None:
+    model = model_of(name, encoder="lightgcn", edge_dropout=0.5, n_layers=2)
+    encoders = [encoder for encoder in (model.encoder, getattr(model, "teacher", None)) if encoder is not None]
+    for encoder in encoders:
+        model.train()
+        torch.manual_seed(5)
+        first, second = (encoder(batch_of().users, batch_of().positives)[0] for _ in range(2))
+        assert not torch.equal(first, second)
+        torch.manual_seed(5)
+        assert torch.equal(encoder(batch_of().users, batch_of().positives)[0], first)
+        model.eval()
+        whole = torch.tensor(vectors(encoder)[0], dtype=torch.float64)
+        for found in (encoder(batch_of().users, batch_of().positives)[0], encoder.everything()[0][batch_of().users]):
+            torch.testing.assert_close(torch.nn.functional.normalize(found, dim=1).detach(), whole, rtol=1e-6, atol=1e-8)
+    if len(encoders) == 2:  # of equal tables each draws a view of its own
+        model.teacher = teacher_of(model.encoder)
+        model.train()
+        mine, theirs = (encoder(batch_of().users, batch_of().positives)[0] for encoder in (model.encoder, model.teacher))
+        assert not torch.equal(mine, theirs)
+
+
 def test_which_models_follow_steps() -> None:
     follows = {name: isinstance(model_of(name), FollowsSteps) for name in ("sclrec", "buir", "clrec", "directau")}
     assert follows == {"sclrec": True, "buir": True, "clrec": False, "directau": False}
@@ -340,6 +385,7 @@ def test_without_ema_or_with_alpha_one_there_is_no_teacher() -> None:
         ({"ema": False, "momentum": 0.5}, {"momentum": "--no-ema"}),
         ({"popularity_weight": 0.0, "popularity_scale": "log"}, {"popularity_scale": "--popularity-weight 0"}),
         ({"n_iterations": 0, "rows_first": False}, {"rows_first": "--n-iterations 0"}),
+        ({"n_layers": 3, "normalisation": "one-sided", "edge_dropout": 0.5}, dict.fromkeys(OF_GRAPHS, "--encoder embedding")),
     ],
 )
 def test_options_without_effect_are_told_and_have_none(options: dict[str, Any], expected: dict[str, str]) -> None:
@@ -347,10 +393,11 @@ def test_options_without_effect_are_told_and_have_none(options: dict[str, Any], 
     assert expected.items() <= config.unused().items()
     read = {name: value for name, value in options.items() if name not in config.unused()}
     assert model_of("sclrec", **options).loss(batch_of()) == model_of("sclrec", **read).loss(batch_of())
-    assert not find_model("sclrec").Config().unused()
+    assert set(find_model("sclrec").Config().unused()) == set(OF_GRAPHS)
+    assert not find_model("sclrec").Config(encoder="lightgcn").unused()
 
 
-@pytest.mark.parametrize("name", ["clrec", "sclrec", "directau", "buir"])
+@pytest.mark.parametrize("name", IN_BATCH)
 def test_a_last_batch_of_one_pair_is_left_out_and_one_pair_alone_is_refused(name: str) -> None:
     model = model_of(name, batch_size=13)  # of 14 pairs
     batches = model.batches(log_of(LOG), seed=0, device=CPU)

@@ -78,6 +78,8 @@ def blocks(n_users: int = 80, n_items: int = 24, taken: int = 9) -> Interactions
         ("directau", {**PAIRS, "dim": 4, "gamma": 0.5}),
         ("buir", {**PAIRS, "dim": 4, "momentum": 0.9}),
         ("sclrec", {**PAIRS, "tau": 1.0}),
+        *[(name, {**PAIRS, "tau": 1.0, "encoder": "lightgcn"}) for name in ("clrec", "sclrec")],
+        ("buir", {**PAIRS, "dim": 4, "momentum": 0.9, "encoder": "lightgcn", "edge_dropout": 0.2}),
         ("sclrec", {**PAIRS, "tau": 1.0, "symmetric": True, "mask_false_negatives": "all_observed", "ema": False}),
         *[("mf", {**USERS, "dim": 2, "observation": loss}) for loss in ("gaussian", "sinkhorn")],
         ("neumf", {**USERS, "dim": 8, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 1e-3}),

@@ -33,7 +33,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "bprmf": {"dim": 8, "batch_size": 64},
     "lightgcn": {"dim": 8, "batch_size": 64},
     "sclrec": {"dim": 8, "batch_size": 64, "momentum": 0.7},
-    "buir": {"dim": 8, "batch_size": 64},
+    "buir": {"dim": 8, "batch_size": 64, "encoder": "lightgcn", "edge_dropout": 0.3},
     "sinkhorncf": {
         "dim": 4,
         "hidden": 8,

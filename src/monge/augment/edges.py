@@ -11,13 +11,13 @@ import torch
 from monge.nn.graph import BipartiteGraph
 
 
-def drop_edges(graph: BipartiteGraph, rate: float, generator: torch.Generator) -> BipartiteGraph:
+def drop_edges(graph: BipartiteGraph, rate: float, generator: torch.Generator | None = None) -> BipartiteGraph:
     """Each edge is dropped with probability `rate`, in both directions at once.
 
     Args:
         graph: E edges.
         rate: share of the edges to drop in the mean, 0 <= rate < 1; 0 gives the graph itself, and nothing is drawn.
-        generator: on the graph's device.
+        generator: on the graph's device; None: PyTorch's own, which the training loop seeds in each epoch.
 
     Returns:
         A graph of the same users and items, on the same device. Users and items that lost all edges are isolated there.

@@ -16,6 +16,7 @@ Axes: U users, I items, E edges, D width of a vector; R rows and C columns of an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -247,6 +248,8 @@ class GraphTables(nn.Module):
         n_layers: K >= 0.
         normalisation: of the graph.
         init: of layer 0, normal with deviation 0.1, or Xavier's normal distribution.
+        view: what a training step sees in place of the graph, made anew in every `forward` (the graph with dropped edges, say).
+            Answers are always of the whole graph.
     """
 
     final_users: Tensor
@@ -261,9 +264,10 @@ class GraphTables(nn.Module):
         n_layers: int,
         normalisation: Normalisation = "symmetric",
         init: Literal["normal", "xavier"] = "xavier",
+        view: Callable[[BipartiteGraph], BipartiteGraph] | None = None,
     ) -> None:
         super().__init__()
-        self.n_layers = n_layers
+        self.n_layers, self.view = n_layers, view
         self.normalisation: Normalisation = normalisation
         self.users, self.items = nn.Embedding(n_users, dim), nn.Embedding(n_items, dim)
         for table in (self.users, self.items):
@@ -292,7 +296,8 @@ class GraphTables(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers (B,), (C,) -> final vectors (B, D), (C, D); each call propagates over the whole graph."""
-        users_UD, items_ID = self.propagated()
+        seen = self.view(self.graph) if self.training and self.view is not None and self.graph is not None else self.graph
+        users_UD, items_ID = self.propagated(seen)
         return F.embedding(users, users_UD), F.embedding(items, items_ID)
 
     def train(self, mode: bool = True) -> GraphTables:

@@ -5,8 +5,9 @@
 
 q is a linear map, t the teacher: the moving average of the tables u and v, which gets no gradient.
 
-Source: Lee et al., "Bootstrapping User and Item Representations for One-Class Collaborative Filtering", SIGIR 2021, BUIR_id, Eqs. 3-6.
-The initial weights (Xavier's for the tables, PyTorch's for q) are ours.
+Source: Lee et al., "Bootstrapping User and Item Representations for One-Class Collaborative Filtering", SIGIR 2021, Eqs. 3-6: BUIR_id,
+and with `encoder lightgcn` BUIR_nb, whose two encoders see the graph with other edges dropped. What is left of the graph is normalised
+anew. The initial weights (Xavier's for the tables, PyTorch's for q) are ours.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class BUIRConfig(PairConfig):
 
     momentum: float = 0.995
     """Share of itself that the teacher keeps in each step."""
+    edge_dropout: float = 0.2
+    """Share of the graph's edges that a training step does not see, drawn anew for each pass over it, so the teacher sees another view."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +62,7 @@ class BUIR(nn.Module):
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Every training pair once an epoch."""
-        return observed_pairs(self.config, train, self.trained, seed=seed, device=device)
+        return observed_pairs(self.config, train, self.trained, (self.encoder, self.teacher), seed=seed, device=device)
 
     def loss(self, batch: PairBatch) -> dict[str, Tensor]:
         """How far users are from their items' targets, and items from their users'; each in 0..4."""

@@ -54,7 +54,7 @@ class CLRec(nn.Module):
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Every training pair once an epoch."""
-        return observed_pairs(self.config, train, self.trained, seed=seed, device=device)
+        return observed_pairs(self.config, train, self.trained, (self.encoder,), seed=seed, device=device)
 
     def loss(self, batch: PairBatch) -> dict[str, Tensor]:
         """SCLRec's Eq. 1, in nats a pair."""

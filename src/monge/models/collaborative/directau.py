@@ -61,7 +61,7 @@ class DirectAU(nn.Module):
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Every training pair once an epoch."""
-        return observed_pairs(self.config, train, self.trained, seed=seed, device=device)
+        return observed_pairs(self.config, train, self.trained, (self.encoder,), seed=seed, device=device)
 
     def loss(self, batch: PairBatch) -> dict[str, Tensor]:
         """Alignment, and uniformity with its weight; the latter is below 0."""

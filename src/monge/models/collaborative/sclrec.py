@@ -85,8 +85,10 @@ class SCLRecConfig(SphereConfig):
         """Options that this configuration does not read -> the option that makes it so."""
         weights = ("user_weight", "item_weight", "popularity_weight", "popularity_scale")
         if self.alpha == 1:
-            return dict.fromkeys((*weights, "entropy", "n_iterations", "rows_first", "ema", "momentum"), "--alpha 1")
+            hard = (*weights, "entropy", "n_iterations", "rows_first", "ema", "momentum")
+            return {**super().unused(), **dict.fromkeys(hard, "--alpha 1")}
         return {
+            **super().unused(),
             **({} if self.ema else {"momentum": "--no-ema"}),
             **({} if self.popularity_weight else {"popularity_scale": "--popularity-weight 0"}),
             **({} if self.n_iterations else {"rows_first": "--n-iterations 0"}),
@@ -120,7 +122,7 @@ class SCLRec(nn.Module):
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Every training pair once an epoch."""
         self.popularity.copy_(torch.from_numpy(popularity(train, self.config.popularity_scale)))
-        pairs = observed_pairs(self.config, train, self.trained, seed=seed, device=device)
+        pairs = observed_pairs(self.config, train, self.trained, (self.encoder, self.teacher), seed=seed, device=device)
         self.seen = pairs.seen if self.config.mask_false_negatives == "all_observed" else None
         return pairs
 
