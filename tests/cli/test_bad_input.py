@@ -100,6 +100,21 @@ DATA = [
     (("train", "popular", "toy.csv", "--protocol-option", "noise_ratio=much"), ("noise_ratio", "much")),
     (("train", "popular", "toy.csv", "--protocol-option", "noise_ratio=9"), ("noise_ratio 9", "162 pairs", "lower noise_ratio")),
     (("train", "popular", "toy.csv", "--protocol-option", "noise_ratio=0.1", "--protocol-option", "noise_seed=x"), ("noise_seed", "'x'")),
+    (("train", "popular", "toy.csv", "--noise-ratio", "-0.1"), ("noise_ratio", "-0.1")),
+    (("train", "popular", "toy.csv", "--noise-ratio", "much"), ("--noise-ratio", "much")),
+    (("train", "popular", "toy.csv", "--noise-ratio", "nan"), ("noise_ratio", "nan")),
+    (("train", "popular", "toy.csv", "--noise-ratio", "9"), ("noise_ratio 9", "162 pairs", "lower noise_ratio")),
+    (("train", "popular", "toy.csv", "--noise-ratio", "0.1", "--noise-seed", "-1"), ("noise_seed", "-1")),
+    (("data", "split", "toy.csv", "--noise-ratio", "9", "--out", "s.safetensors"), ("noise_ratio 9", "lower noise_ratio")),
+    (("tune", "bprmf", "toy.csv", "--noise-ratio", "-1"), ("noise_ratio", "-1")),
+    (("train", "popular", "there.safetensors", "--noise-ratio", "0.1"), ("--noise-ratio", "there.safetensors is split already")),
+    (("train", "bprmf", "toy.csv", "--noise-ratio", "0.1", "--resume", "--out", "r"), ("--noise-ratio", "this run is split already")),
+    (("train", "clrec", "toy.csv", "--protocol", "ratio", "--tau", "0"), ("--tau", "greater than 0", "0.0")),
+    (("train", "sclrec", "toy.csv", "--protocol", "ratio", "--tau", "-1"), ("--tau", "greater than 0", "-1.0")),
+    (("train", "sclrec", "toy.csv", "--protocol", "ratio", "--entropy", "0"), ("--entropy", "greater than 0", "0.0")),
+    (("train", "sclrec", "toy.csv", "--protocol", "ratio", "--alpha", "1.5"), ("--alpha", "between 0 and 1", "1.5")),
+    (("train", "sclrec", "toy.csv", "--protocol", "ratio", "--alpha", "-0.5"), ("--alpha", "between 0 and 1", "-0.5")),
+    (("train", "sclrec", "toy.csv", "--protocol", "ratio", "--batch-size", "1"), ("--batch-size", "at least 2", "1")),
     (("data", "split", "toy.csv", "--out", "split.json"), (".safetensors",)),
     (("data", "split", "toy.csv", "--out", "no/such/s.safetensors"), ("no such folder",)),
     (("data", "split", "toy.csv", "--out", "there.safetensors"), ("exists already",)),
@@ -119,6 +134,23 @@ def test_data_that_cannot_be_had(
     error = refused(*arguments)
     for word in expected:
         assert word in error
+
+
+SHORT = {
+    "users of two rows": (HEADER + "".join(f"u{user},i{(user + place) % 4},{place}\n" for user in range(9) for place in range(2)), "empty"),
+    "one pair to train on": (HEADER + "u1,i1,1\nu1,i2,2\nu1,i3,3\n", "1 training pair, and a batch needs at least 2"),
+}
+
+
+@pytest.mark.parametrize("model", ["sclrec", "clrec", "directau", "buir"])
+@pytest.mark.parametrize("name", SHORT)
+def test_too_little_for_a_ratio_or_for_a_batch(name: str, model: str, refused: Callable[..., str], tmp_path: Path) -> None:
+    content, expected = SHORT[name]
+    (tmp_path / "short.csv").write_text(content)
+    assert expected in refused(
+        "train", model, "short.csv", "--protocol", "ratio", "--protocol-option", "train=0.34", "--protocol-option", "validation=0.33",
+        "--protocol-option", "test=0.33", "--out", "run",
+    )  # fmt: skip
 
 
 NAMES = [

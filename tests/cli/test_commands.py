@@ -92,6 +92,30 @@ def test_a_flag_may_be_turned_round_on_the_command_line(call: Call, write_cycle:
     assert (config["bucketed"], config["normalise"]) == (True, False)
 
 
+def test_noise_is_the_same_for_every_model_and_lies_with_the_run(call: Call, write_cycle: Callable[..., Path]) -> None:
+    data, noise = write_cycle(), ("--protocol", "ratio", "--noise-ratio", "0.2", "--noise-seed", "4")
+    call("train", "popular", data, *noise, "--out", "a", "--no-report")
+    call("train", "clrec", data, *noise, "--out", "b", "--no-report", "--epochs", "1", "--dim", "4")
+    call("data", "split", data, *noise, "--out", "c.safetensors")
+    call("train", "popular", data, "--protocol", "ratio", "--out", "clean", "--no-report")
+    splits = [Split.load(path) for path in ("a/split.safetensors", "b/split.safetensors", "c.safetensors", "clean/split.safetensors")]
+    rows = [list(zip(split.train.user.tolist(), split.train.item.tolist(), strict=True)) for split in splits]
+    assert rows[0] == rows[1] == rows[2]
+    assert len(rows[0]) == len(rows[3]) + round(0.2 * len(rows[3]))
+    assert set(rows[3]) < set(rows[0])
+    options = json.loads(Path("a/run.json").read_text())["protocol"]["options"]
+    assert (options["noise_ratio"], options["noise_seed"]) == (0.2, 4)
+    for split in splits:
+        assert split.test.truth.values.tolist() == splits[3].test.truth.values.tolist()
+    Path("c.yaml").write_text("noise_ratio: 0.3\nprotocol: ratio\n")
+    call("train", "popular", data, "--config", "c.yaml", "--out", "from-file", "--no-report")
+    call("train", "popular", data, "--config", "c.yaml", "--noise-ratio", "0", "--out", "none", "--no-report")
+    assert json.loads(Path("from-file/run.json").read_text())["protocol"]["options"]["noise_ratio"] == 0.3
+    assert "noise_ratio" not in json.loads(Path("none/run.json").read_text())["protocol"]["options"]
+    call("tune", "itemknn", data, *noise, "--out", "study", "--trials", "1", "--space", "k=3,5")
+    assert Split.load("study/split.safetensors").train.item.tolist() == splits[0].train.item.tolist()
+
+
 def test_split_once_train_twice(call: Call, write_cycle: Callable[..., Path]) -> None:
     done = call("data", "split", write_cycle(), "--out", "s.safetensors")
     assert "50 validation and 50 test queries" in done.out

@@ -407,6 +407,15 @@ def test_a_last_batch_of_one_pair_is_left_out_and_one_pair_alone_is_refused(name
         model_of(name, log_of([[0]]))
 
 
+@pytest.mark.parametrize("options", [{}, {"symmetric": True, "mask_false_negatives": "same_item"}, {"alpha": 0.0, "n_iterations": 0}])
+def test_a_pair_alone_has_nothing_to_be_told_apart_from_and_two_pairs_swap(options: dict[str, Any]) -> None:
+    model = model_of("sclrec", **options)
+    parts = model.loss(batch_of([(1, 3)]))
+    assert [part.item() for part in parts.values()] == [0.0] * len(parts)
+    u, v = model.encoder(batch_of(PAIRS[2:4]).users, batch_of(PAIRS[2:4]).positives)
+    assert model.targets(batch_of(PAIRS[2:4]), u, v).tolist() == [[0, 1], [1, 0]]
+
+
 def test_every_pair_is_visited_without_negatives() -> None:
     log = log_of(LOG)
     sampler = PairBatches(log, batch_size=4, seed=1, n_negatives=0, smallest=2)

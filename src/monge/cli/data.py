@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from monge.cli.options import DATA_OPTIONS, data_options, key_values, taken
+from monge.cli.options import DATA_OPTIONS, data_options, noise_options, split_options, taken
 
 
 @click.group(cls=click.RichGroup)
@@ -43,9 +43,10 @@ def describe(source: str, as_json: bool, **values: Any) -> None:
 @click.argument("source", metavar="DATA")
 @click.option("--protocol", default="leave-one-out", show_default=True, help="leave-one-out, ratio, temporal or strong-generalisation.")
 @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
+@noise_options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The split file to write (.safetensors).")
 @data_options
-def split(source: str, protocol: str, protocol_option: tuple[str, ...], out: Path, **values: Any) -> None:
+def split(source: str, protocol: str, out: Path, **values: Any) -> None:
     """Split a log once and keep it in one file, to train elsewhere or to compare on the very same split.
 
     Example: [bold]monge data split ratings.csv --protocol ratio --protocol-option seed=3 --out split.safetensors[/bold]
@@ -62,7 +63,7 @@ def split(source: str, protocol: str, protocol_option: tuple[str, ...], out: Pat
     if not out.parent.is_dir():
         raise DataError(f"{out.parent}: no such folder")
     log = open_log(source, echo=stderr.print, **taken(values, DATA_OPTIONS))
-    made = make_split(log, protocol, key_values(protocol_option, "--protocol-option"))
+    made = make_split(log, protocol, split_options(values))
     with disk_errors(out):
         made.save(out)
     counts = f"{len(made.train):,} training interactions, {len(made.validation):,} validation and {len(made.test):,} test queries"

@@ -75,6 +75,44 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+NOISE_OPTIONS = {
+    "noise_ratio": click.option(
+        "--noise-ratio",
+        type=float,
+        metavar="R",
+        help="Add R times as many pairs that nobody observed to the training part, for robustness.",
+    ),
+    "noise_seed": click.option("--noise-seed", type=int, metavar="N", help=r"Of drawing those pairs. \[default: 0]"),
+}
+"""Options of every protocol that are typed by their names; the others go by --protocol-option."""
+
+
+def noise_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that add noise to the training part of a split."""
+    for option in reversed(NOISE_OPTIONS.values()):
+        command = option(command)
+    return command
+
+
+def split_options(options: dict[str, Any], *, has_its_split: str | None = None) -> dict[str, Any]:
+    """Take everything out of `options` that says how a log is split, but for the protocol's name.
+
+    Args:
+        options: of a command that has --protocol-option and `noise_options`.
+        has_its_split: what is split already, so that noise would come too late.
+
+    Raises:
+        ConfigError: noise is asked for where the split is made already.
+    """
+    from monge.errors import ConfigError
+
+    noise = taken(options, NOISE_OPTIONS)
+    if noise and has_its_split is not None:
+        option = next(iter(noise)).replace("_", "-")
+        raise ConfigError(f"--{option} says how a log is split, but {has_its_split} is split already; give it to monge data split")
+    return options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option") | noise
+
+
 def taken(values: dict[str, Any], names: typing.Iterable[str]) -> dict[str, Any]:
     """Take the named options out of `values`; those not given are left out."""
     found = {name: values.pop(name, None) for name in list(names)}

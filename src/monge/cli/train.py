@@ -10,9 +10,20 @@ from typing import Any
 import rich_click as click
 from rich.markup import escape
 
-from monge.cli.options import DATA_OPTIONS, Models, config_options, data_options, key_values, options_from_file, out_folder, taken
+from monge.cli.options import (
+    DATA_OPTIONS,
+    NOISE_OPTIONS,
+    Models,
+    config_options,
+    data_options,
+    noise_options,
+    options_from_file,
+    out_folder,
+    split_options,
+    taken,
+)
 
-RUN_OPTIONS = ("protocol", "protocol_option", "out", "resume", "config", "as_json", "metrics", "device", "report", "track")
+RUN_OPTIONS = ("protocol", "protocol_option", *NOISE_OPTIONS, "out", "resume", "config", "as_json", "metrics", "device", "report", "track")
 """Options of the command that are no hyper-parameters."""
 
 
@@ -27,6 +38,7 @@ def _command(name: str) -> click.Command:
     @click.argument("data")
     @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default=None, help=r"How the log is split. \[default: leave-one-out]")
     @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
+    @noise_options
     @click.option("--out", type=click.Path(path_type=Path), help=r"Run directory. \[default: runs/MODEL-DATA]")
     @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
     @click.option("--config", type=click.Path(path_type=Path), help="YAML file of options; the command line goes before it.")
@@ -75,11 +87,12 @@ def _train(model: str, values: dict[str, Any]) -> None:
     given: dict[str, Any] = {
         name: value
         for name, value in values.items()
-        if value is not None and (name not in RUN_OPTIONS or name == "report" or value not in not_given)
+        if value is not None and (name not in RUN_OPTIONS or name in ("report", *NOISE_OPTIONS) or value not in not_given)
     }
     options: dict[str, Any] = options_from_file(given.pop("config", None), model, RUN_OPTIONS) | given
     read_options = taken(options, DATA_OPTIONS)
-    protocol_options = options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option")
+    split_already = "this run" if options.get("resume") else data if data.endswith(".safetensors") else None
+    protocol_options = split_options(options, has_its_split=split_already)
     metrics: str | None = options.pop("metrics", None)
     out = Path(options.pop("out", None) or out_folder(model, data))
     as_json = options.pop("as_json", False)
@@ -89,7 +102,7 @@ def _train(model: str, values: dict[str, Any]) -> None:
         report = _has_plotly()
     watch = Bars()
     source: Any = data
-    if not run_options.get("resume") and not data.endswith(".safetensors"):
+    if split_already is None:
         source = open_log(data, echo=watch.message, **read_options)
     elif read_options:
         raise ConfigError(f"--{next(iter(read_options)).replace('_', '-')} says how a log is read, but this run has its split already")

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from rich.markup import escape
 
-from monge.cli.options import DATA_OPTIONS, Models, config_options, data_options, key_values, options_from_file, out_folder, taken
+from monge.cli.options import (
+    DATA_OPTIONS,
+    NOISE_OPTIONS,
+    Models,
+    config_options,
+    data_options,
+    noise_options,
+    options_from_file,
+    out_folder,
+    split_options,
+    taken,
+)
 
 if TYPE_CHECKING:
     from monge.training.study import Study
@@ -20,6 +31,7 @@ if TYPE_CHECKING:
 STUDY_OPTIONS = (
     "protocol",
     "protocol_option",
+    *NOISE_OPTIONS,
     "out",
     "config",
     "as_json",
@@ -60,6 +72,7 @@ def _command(name: str) -> click.Command:
     @click.option("--minutes", type=float, help=r"No trial begins after so many. \[default: no limit]")
     @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default=None, help=r"How the log is split. \[default: leave-one-out]")
     @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
+    @noise_options
     @click.option("--config", type=click.Path(path_type=Path), help="YAML file of options; the command line goes before it.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, and nothing else there.")
     @click.option("--device", default=None, help=r"auto, cpu, cuda or mps. \[default: auto]")
@@ -109,7 +122,7 @@ def _tune(model: str, values: dict[str, Any]) -> None:
     space = options.pop("space", {}) | _space(given.pop("space", ()))
     options |= given
     read_options = taken(options, DATA_OPTIONS)
-    protocol_options = options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option")
+    protocol_options = split_options(options, has_its_split=data if data.endswith(".safetensors") else None)
     out = Path(options.pop("out", None) or out_folder(model, data, "tune-"))
     as_json = options.pop("as_json", False)
     watch = StudyBars()
