@@ -1,6 +1,6 @@
 """`make bench`: everything measured, one thing after another, peers in turns with Monge. Needs MONGE_DATA and a quiet machine.
 
-`python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, multvae, sasrec, beauty, collaborative,
+`python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, lightgcn, multvae, sasrec, beauty, collaborative, sclrec,
 sasrec-beauty, ranking, attention, propagation.
 """
 
@@ -120,6 +120,72 @@ def bprmf(folder: Path) -> None:
         peer_versions={"recbole": "1.2.1"},
         notes=[
             "random 8:1:1 per user, both libraries on the same rows and queries; RecBole's BPR with its defaults (width 64, Adam 0.001)"
+        ],
+    )
+
+
+# RecBole's defaults but for the layers; it draws Xavier's uniform where ours is normal, and has the same penalty.
+LIKE_RECBOLE = {"dim": 64, "n_layers": 2, "batch_size": 2048, "learning_rate": 1e-3, "regularisation": 1e-5, "init": "xavier"}
+
+
+def lightgcn(folder: Path, *, epochs: int = 30, times: int = 3) -> None:
+    """LightGCN with 2 layers beside RecBole's on ml-100k, and one epoch of both on gowalla."""
+    figures: dict[str, Any] = {"comparisons": []}
+    for data, n_epochs, n_times in (("ml-100k", epochs, times), ("gowalla", 2, 1)):
+        split = monge.make_split(open_log(data), "ratio", {"test_history": "train+validation"})
+        split.save(folder / f"{data}.safetensors")
+        write_split(split, folder / data)
+        n_rankings = 1 if data == "gowalla" else 5
+        asked = {
+            "model": "lightgcn", "data": str(folder / f"{data}.safetensors"), "epochs": n_epochs, "rankings": n_rankings,
+            "options": LIKE_RECBOLE,
+        }  # fmt: skip
+        arguments = ["--data", folder / data, "--model", "LightGCN", "--epochs", n_epochs, "--rankings", n_rankings, "--metrics"]
+        arguments += ["--set", "n_layers=2", "--set", "reg_weight=1e-05"]
+        if data == "gowalla":  # it ranks a user at a time else
+            arguments += ["--set", "eval_batch_size=40000000"]
+        ours, theirs = in_turns("recbole", "recbole_run.py", arguments, asked, times=n_times)
+        what = f"LightGCN, 2 layers, {data}, batch 2048, {n_epochs} epochs"
+        figures["comparisons"] += compared(what, "recbole", ours, theirs, metrics=data == "ml-100k")
+        figures |= {f"monge {data}": ours, f"recbole {data}": theirs}
+    record(
+        "lightgcn",
+        figures,
+        command="python -m benchmarks.run lightgcn",
+        threads=THREADS,
+        peer_versions={"recbole": "1.2.1"},
+        notes=["random 8:1:1 per user, both libraries on the same rows and queries; on gowalla one process each, its second epoch"],
+    )
+
+
+def sclrec(*, epochs: int = 6, times: int = 3) -> None:
+    """SCLRec's epoch beside CLRec's, by turns; training's memory, and gowalla's full ranking with its memory above the model."""
+    figures: dict[str, Any] = {}
+    for data, n_epochs, n_times in (("ml-100k", epochs, times), ("gowalla", 3, 1)):
+        found: dict[str, list[dict[str, Any]]] = {"clrec": [], "sclrec": []}
+        for _ in range(n_times):
+            for model, runs in found.items():
+                runs.append(child(model=model, data=data, protocol="ratio", epochs=n_epochs, rankings=1))
+        epoch = {model: statistics.median(median_after_first(run["epoch_seconds"]) for run in runs) for model, runs in found.items()}
+        figures |= {f"{data}: {model}, one epoch, s": seconds for model, seconds in epoch.items()}
+        figures[f"{data}: sclrec's epoch over clrec's"] = epoch["sclrec"] / epoch["clrec"]
+        run = found["sclrec"][0]
+        figures[f"{data}: sclrec, memory while training, MiB"] = run["training_memory_bytes"] / MIB
+        figures[f"{data}: sclrec, full ranking of {run['n_queries']:,} users over {run['n_items']:,} items, s"] = run["ranking_seconds"][0]
+        figures[f"{data}: sclrec, memory that ranking needed beyond training's, MiB"] = (
+            run["peak_memory_bytes"] - run["training_memory_bytes"]
+        ) / MIB
+        figures[f"{data}: share of the processors that other programs had"] = max(
+            one["others_share"] or 0.0 for runs in found.values() for one in runs
+        )
+    record(
+        "sclrec",
+        figures,
+        command="python -m benchmarks.run sclrec",
+        threads=THREADS,
+        notes=[
+            "batch 1024, width 64: a step of CLRec has matrix products of 0.40 GFLOP (scores, and a gradient for each side), one of "
+            "SCLRec has 0.27 GFLOP more (the teacher's similarities), before any scaling"
         ],
     )
 
@@ -271,10 +337,12 @@ def main(parts: list[str]) -> None:
     wanted = parts or [
         "startup",
         "bprmf",
+        "lightgcn",
         "multvae",
         "sasrec",
         "beauty",
         "collaborative",
+        "sclrec",
         "ranking",
         "attention",
         "propagation",
@@ -285,9 +353,11 @@ def main(parts: list[str]) -> None:
         actions: dict[str, Any] = {
             "startup": startup,
             "bprmf": lambda: bprmf(folder),
+            "lightgcn": lambda: lightgcn(folder),
             "sasrec": lambda: sasrec(folder),
             "multvae": lambda: multvae(folder),
             "collaborative": collaborative,
+            "sclrec": sclrec,
             "beauty": beauty,
             "sasrec-beauty": lambda: sasrec_beauty(folder),
             "ranking": ranking,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 
 import monge
+from monge.data import Split, add_noise
 from monge.errors import ConfigError, RunError, UnknownNameError
 from monge.evaluation import compare_paired
 from monge.experiments import EXPERIMENTS, Experiment, Variant, reproduce
@@ -111,6 +113,78 @@ def test_trials_choose_the_options_on_validation(toy: Path) -> None:
     assert row["validation"]["mrr"][0] == pytest.approx(tuned["validation"])  # seed 0 is the trial once more
     with pytest.raises(RunError, match="or other trials; choose another --out"):
         reproduce("toy/table", out=toy, seeds=2, trials=0)
+
+
+def test_rows_with_noise_share_the_false_pairs_and_are_tested_on_the_clean_part(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variants = [
+        Variant(label=f"{model} {ratio:g}", model=model, noise_ratio=ratio, seeded=False)
+        for model in ("popular", "itemknn")
+        for ratio in (0.0, 0.2)
+    ]
+    monkeypatch.setitem(EXPERIMENTS, "toy/noise", replace(TOY, variants=variants, against=[("popular 0.2", "popular 0")]))
+    record = reproduce("toy/noise", out=toy, seeds=1)
+    assert [row["noise_ratio"] for row in record["rows"].values()] == [0, 0.2, 0, 0.2]
+    splits = {label: Split.load(toy / label.replace(" ", "-") / "seed0" / "split.safetensors") for label in record["rows"]}
+    rows = {label: split.train.item.tolist() for label, split in splits.items()}
+    clean = Split.load(toy / "split.safetensors")
+    assert rows["popular 0"] == rows["itemknn 0"] == clean.train.item.tolist()
+    assert rows["popular 0.2"] == rows["itemknn 0.2"] == add_noise(clean, ratio=0.2).train.item.tolist() != rows["popular 0"]
+    assert all(split.test.truth.values.tolist() == clean.test.truth.values.tolist() for split in splits.values())
+    means = {label: row["mean"]["mrr"] for label, row in record["rows"].items()}
+    assert means["itemknn 0.2"] != means["itemknn 0"]
+    assert reproduce("toy/noise", out=toy, seeds=1)["rows"] == record["rows"]
+
+
+def test_a_row_that_does_not_fit_is_left_out_where_the_table_allows_it(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"max_gigabytes": 1e-9}
+    variants = [
+        Variant(label="EASE", model="ease", seeded=False, options=small, may_not_fit=True),
+        Variant(label="Popular", model="popular", seeded=False),
+    ]
+    monkeypatch.setitem(EXPERIMENTS, "toy/large", replace(TOY, variants=variants, against=[("EASE", "Popular")]))
+    record = reproduce("toy/large", out=toy, seeds=1)
+    assert (list(record["rows"]), record["against"]) == (["Popular"], [])
+    assert "EASE is left out: ease keeps a dense table of items x items: 10 items" in record["notes"][-1]
+    monkeypatch.setitem(EXPERIMENTS, "toy/large", replace(TOY, variants=[replace(variants[0], may_not_fit=False)], against=[]))
+    with pytest.raises(ConfigError, match="ease keeps a dense table"):
+        reproduce("toy/large", out=toy, seeds=1)
+
+
+TINY: dict[str, Any] = {"epochs": 1, "dim": 4, "batch_size": 64}
+PART: dict[str, list[str]] = {
+    "sclrec/table2": [],
+    "sclrec/table3": ["SCLRec", "CLRec", "without teacher"],
+    "sclrec/temperature": ["CLRec, tau 0.2", "SCLRec, tau 0.2", "CLRec, tau 0.2, raw score"],
+    "sclrec/noise": ["Popular, 0%", "SCLRec, 0%", "SCLRec, 20%", "CLRec, 20%"],
+}
+
+
+@pytest.mark.parametrize("name", PART)
+def test_sclrecs_tables_run_from_end_to_end(name: str, toy: Path) -> None:
+    experiment = find_experiment(name)
+    record = reproduce(name, data="toy.csv", out=toy, seeds=1, only=PART[name], options=TINY)
+    expected = PART[name] or [variant.label for variant in experiment.variants]
+    assert list(record["rows"]) == [variant.label for variant in experiment.variants if variant.label in expected]
+    assert record["against"]
+    assert (record["protocol"]["name"], record["protocol"]["options"]["train"]) == ("ratio", 0.8)
+    for label, row in record["rows"].items():
+        assert all(0 <= row["mean"][metric] <= 1 for metric in experiment.metrics), label
+        assert set(row["options"]) >= {"select"}
+    if name == "sclrec/noise":
+        assert [row["noise_ratio"] for row in record["rows"].values()] == [0, 0.2, 0, 0.2]
+        clean, noisy = (len(Split.load(toy / folder / "seed0" / "split.safetensors").train) for folder in ("SCLRec-0", "SCLRec-20"))
+        assert noisy == clean + round(0.2 * clean)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("sclrec/")])
+def test_every_table_of_sclrec_has_the_trivial_baseline_and_equal_terms(name: str) -> None:
+    experiment = find_experiment(name)
+    assert any(variant.model == "popular" for variant in experiment.variants)
+    taus = {variant.label: variant.options.get("tau", 0.2) for variant in experiment.variants if variant.model in ("clrec", "sclrec")}
+    assert name == "sclrec/temperature" or set(taus.values()) == {0.2}
+    pairs = [(a, b) for a, b in experiment.against if a.startswith("SCLRec") and b.startswith("CLRec")]
+    assert pairs
+    assert all(taus[a] == taus[b] for a, b in pairs)
 
 
 def test_what_is_asked_wrongly_is_told(toy: Path) -> None:

@@ -21,6 +21,10 @@ class Variant:
     """Metric -> what the paper prints (on the paper's data, which may be another)."""
     seeded: bool = True
     """False: every seed gives the same model, so one run is enough."""
+    noise_ratio: float = 0.0
+    """It trains on so many times as many pairs that nobody observed beside the true ones: the same for all rows of that ratio."""
+    may_not_fit: bool = False
+    """Where the model refuses data of this size, the row is left out and the notes say why."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monge.api import Watch, load_run, make_split, open_log, train, tune
-from monge.data import Split
+from monge.data import Split, add_noise
 from monge.data.files import write_atomically
 from monge.errors import ConfigError, RunError, UnknownNameError, nearest
 from monge.evaluation import compare_paired
@@ -97,7 +97,16 @@ def reproduce(
         if only and variant.label not in only:
             continue
         watch.message(f"== {variant.label}")
-        record["rows"][variant.label], values[variant.label] = _variant(experiment, variant, folder, seeds, trials, options or {}, watch)
+        trained_on = _noisy(split, variant.noise_ratio, folder)
+        try:
+            row = _variant(experiment, variant, folder, trained_on, seeds, trials, options or {}, watch)
+        except ConfigError as error:
+            if not variant.may_not_fit or isinstance(error, UnknownNameError):
+                raise
+            record["notes"].append(f"{variant.label} is left out: {error}")
+            watch.message(record["notes"][-1])
+            continue
+        record["rows"][variant.label], values[variant.label] = row
         record["against"] = [
             _compared(a, b, metric, values, experiment)
             for a, b in experiment.against
@@ -132,20 +141,35 @@ def _split(experiment: Experiment, name: str, data: str, folder: Path, data_opti
     return split
 
 
+def _noisy(split: Split, ratio: float, folder: Path) -> Path:
+    """The file of the split, or of the one with noise in its training part: made once, kept beside it."""
+    path = folder / (f"noise-{ratio:g}.safetensors" if ratio else "split.safetensors")
+    if not path.exists():
+        with disk_errors(folder):
+            add_noise(split, ratio=ratio).save(path)
+    return path
+
+
 def _variant(
-    experiment: Experiment, variant: Variant, folder: Path, seeds: int, trials: int, options: Mapping[str, Any], watch: Watch
+    experiment: Experiment,
+    variant: Variant,
+    folder: Path,
+    split: Path,
+    seeds: int,
+    trials: int,
+    options: Mapping[str, Any],
+    watch: Watch,
 ) -> tuple[dict[str, Any], Values]:
     """One row: all its seeds trained (or found), their metrics, and per query the mean over them."""
     known = {*option_names(find_model(variant.model).Config), *option_names(TrainingConfig)}
     chosen = {**experiment.options, **variant.options, **options}
     chosen = {option: value for option, value in chosen.items() if option in known or option in variant.options}
-    data = str(folder / "split.safetensors")
     place = folder / re.sub(r"[^\w.-]+", "-", variant.label).strip("-")
     select = str(chosen.get("select", "ndcg@10"))
     tuned: dict[str, Any] | None = None
     if trials and hasattr(find_model(variant.model).Config, "space"):
         searched = {option: value for option, value in chosen.items() if option != "select"}
-        study = tune(variant.model, data, trials=trials, metric=select, out=place / "study", watch=watch, **searched)
+        study = tune(variant.model, str(split), trials=trials, metric=select, out=place / "study", watch=watch, **searched)
         tuned = {
             "trials": len(study.trials),
             "space": dict(study.space),
@@ -161,7 +185,7 @@ def _variant(
         path = place / f"seed{seed}"
         run = train(
             variant.model,
-            data,
+            str(split),
             out=path,
             resume=(path / "run.json").exists(),
             metrics=list(dict.fromkeys([*experiment.metrics, select])),
@@ -178,6 +202,7 @@ def _variant(
         "model": variant.model,
         "options": chosen,
         "tuned": tuned,
+        "noise_ratio": variant.noise_ratio,
         "paper": dict(variant.paper),
         "mean": {metric: float(np.mean([one[metric] for one in by_seed])) for metric in experiment.metrics},
         "by_seed": by_seed,
