@@ -13,8 +13,8 @@ PEER_NAMES = {"recbole": "RecBole", "rectools": "RecTools"}
 
 
 def read_records(folder: Path = RESULTS) -> list[dict[str, Any]]:
-    """All records, by name."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    """All records of speed and memory, by name; the loss study has a page of its own."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json")) if path.stem != "loss-study"]
 
 
 def render(records: Iterable[Mapping[str, Any]]) -> str:

@@ -19,6 +19,12 @@ def test_a_changed_figure_is_seen():
     assert pages.filled(changed) == text
 
 
+def test_a_place_for_a_record_to_come_stays():
+    text = "<!-- nothing:begin -->\n\nNot measured yet: `monge`.\n\n<!-- nothing:end -->"
+
+    assert pages.filled(text) == text
+
+
 def test_a_marker_without_a_record_is_refused():
     with pytest.raises(ValueError, match="no table 'nothing'"):
         pages.filled("<!-- nothing:begin -->\n<!-- nothing:end -->")
