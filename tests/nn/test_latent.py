@@ -100,6 +100,7 @@ def test_blocks_of_items_change_neither_logits_nor_gradients(piece: int, monkeyp
     results = []
     for size in (2**20, piece):
         monkeypatch.setattr(latent, "PIECE", size)
+        monkeypatch.setattr(latent, "PIECE_WITHOUT_GRADIENTS", size)
         torch.manual_seed(1)
         mlp = PairMLP(DIM, DIM, hidden=(8, 4))
         table = items.clone().requires_grad_()

@@ -28,6 +28,8 @@ Activation = Literal["tanh", "relu"]
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 PIECE = 2**22
 """Hidden numbers of a `PairMLP` in memory at once: 16 MiB a layer."""
+PIECE_WITHOUT_GRADIENTS = 2**18
+"""The same where nothing is kept for gradients: 1 MiB, so that a layer finds in the cache what the one before left there."""
 
 
 class Table(nn.Module):
@@ -149,7 +151,8 @@ class PairMLP(nn.Module):
     def forward(self, users_BZ: Tensor, items_IZ: Tensor) -> Tensor:
         """(B, Z_u), (I, Z_i) -> (B, I) logits, in blocks of items; where there are several, gradients compute them again."""
         user_B1H, item_IH = self._first(users_BZ[:, None], items_IZ)
-        blocks = item_IH.split(max(1, PIECE // (max(1, len(users_BZ)) * self.widest)))
+        piece = PIECE if torch.is_grad_enabled() else PIECE_WITHOUT_GRADIENTS
+        blocks = item_IH.split(max(1, piece // (max(1, len(users_BZ)) * self.widest)))
         if len(blocks) == 1:
             return self._tower(user_B1H, item_IH)
         if not torch.is_grad_enabled():
@@ -163,7 +166,7 @@ class PairMLP(nn.Module):
     def _tower(self, user: Tensor, item: Tensor) -> Tensor:
         h = user + item
         for layer in self.layers:
-            h = layer(torch.relu(h))
+            h = layer(h.relu_())  # in place: what a layer gives is needed only by the next
         return h.squeeze(-1)
 
 
