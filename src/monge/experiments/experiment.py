@@ -7,6 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+def paper_row(metrics: Sequence[str], values: str) -> dict[str, float]:
+    """What a paper prints in a row: metric -> value, for values in the metrics' order with spaces between.
+
+    >>> paper_row(("recall@20", "ndcg@20"), ".361 .307")
+    {'recall@20': 0.361, 'ndcg@20': 0.307}
+    """
+    return dict(zip(metrics, map(float, values.split()), strict=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """One row of a table: a model with its options."""

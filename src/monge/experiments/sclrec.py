@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monge.experiments.experiment import Experiment, Variant
+from monge.experiments.experiment import Experiment, Variant, paper_row
 
 PAPER = 'Zhuang and Zhang, "Soft Contrastive Learning for Implicit Feedback Recommendations"'
 SHARED: Mapping[str, Any] = {"select": "ndcg@20", "epochs": 300, "patience": 10, "dim": 64, "batch_size": 1024, "learning_rate": 1e-3}
@@ -18,11 +18,6 @@ SHARED: Mapping[str, Any] = {"select": "ndcg@20", "epochs": 300, "patience": 10,
 SPLIT = "random 8:1:1 per user with a fixed seed; the paper's split and its seed are not published"
 TAU = "the paper never gives tau: CLRec and SCLRec have 0.2 alike, that of DirectAU's published CLRec"
 CUTS = ("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20", "ndcg@50")
-
-
-def _row(values: str) -> dict[str, float]:
-    return dict(zip(CUTS, map(float, values.split()), strict=True))
-
 
 BASELINES = (Variant(label="Popular", model="popular", seeded=False), Variant(label="ItemKNN", model="itemknn", seeded=False))
 TABLE2 = Experiment(
@@ -35,17 +30,17 @@ TABLE2 = Experiment(
     variants=(
         *BASELINES,
         Variant(label="EASE", model="ease", seeded=False, may_not_fit=True),
-        Variant(label="BPRMF", model="bprmf", paper=_row(".0866 .1263 .2040 .0622 .0736 .0926")),
-        Variant(label="BUIR", model="buir", paper=_row(".0798 .1164 .1917 .0570 .0676 .0858")),
-        Variant(label="LightGCN", model="lightgcn", paper=_row(".1289 .1871 .2934 .0930 .1097 .1356")),
-        Variant(label="CLRec", model="clrec", paper=_row(".1215 .1755 .2813 .0868 .1022 .1281")),
+        Variant(label="BPRMF", model="bprmf", paper=paper_row(CUTS, ".0866 .1263 .2040 .0622 .0736 .0926")),
+        Variant(label="BUIR", model="buir", paper=paper_row(CUTS, ".0798 .1164 .1917 .0570 .0676 .0858")),
+        Variant(label="LightGCN", model="lightgcn", paper=paper_row(CUTS, ".1289 .1871 .2934 .0930 .1097 .1356")),
+        Variant(label="CLRec", model="clrec", paper=paper_row(CUTS, ".1215 .1755 .2813 .0868 .1022 .1281")),
         Variant(
             label="DirectAU",
             model="directau",
             options={"gamma": 5.0, "weight_decay": 1e-6},
-            paper=_row(".1394 .2014 .3127 .0991 .1170 .1442"),
+            paper=paper_row(CUTS, ".1394 .2014 .3127 .0991 .1170 .1442"),
         ),
-        Variant(label="SCLRec", model="sclrec", paper=_row(".1420 .2078 .3230 .1008 .1215 .1489")),
+        Variant(label="SCLRec", model="sclrec", paper=paper_row(CUTS, ".1420 .2078 .3230 .1008 .1215 .1489")),
     ),
     against=tuple(("SCLRec", label) for label in ("CLRec", "DirectAU", "LightGCN", "BPRMF", "ItemKNN")),
     notes=(SPLIT, TAU, "what is printed below is of Gowalla, whatever the data; DirectAU has its authors' options for Gowalla"),

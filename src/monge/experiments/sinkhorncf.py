@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monge.experiments.experiment import Experiment, Variant
+from monge.experiments.experiment import Experiment, Variant, paper_row
 
 PAPER = 'Li et al., "Sinkhorn Collaborative Filtering", WWW 2021'
 OTHER_DATA = "the paper's data cannot be rebuilt or redistributed: compare orders and gains, not values"
 HELD_OUT: Mapping[str, Any] = {"order": "random"}
 """Strong generalisation with random fold-in rows, as in the paper."""
 TRAINING: Mapping[str, Any] = {"select": "ndcg@100", "epochs": 200, "patience": 20}
-
-
-def _row(names: tuple[str, ...], values: str) -> dict[str, float]:
-    return dict(zip(names, map(float, values.split()), strict=True))
 
 
 NDCG = ("ndcg@20", "ndcg@50", "ndcg@100")
@@ -33,14 +29,17 @@ LOSS_REPLACEMENT = Experiment(
     metrics=NDCG,
     options=TRAINING | SMALL,
     variants=(
-        Variant(label="MF", model="mf", paper=_row(NDCG, ".258 .297 .315")),
-        Variant(label="MF, Sinkhorn", model="mf", options={"observation": "sinkhorn"}, paper=_row(NDCG, ".283 .326 .352")),
-        Variant(label="NeuMF", model="neumf", options={"form": "mlp"}, paper=_row(NDCG, ".255 .279 .312")),
+        Variant(label="MF", model="mf", paper=paper_row(NDCG, ".258 .297 .315")),
+        Variant(label="MF, Sinkhorn", model="mf", options={"observation": "sinkhorn"}, paper=paper_row(NDCG, ".283 .326 .352")),
+        Variant(label="NeuMF", model="neumf", options={"form": "mlp"}, paper=paper_row(NDCG, ".255 .279 .312")),
         Variant(
-            label="NeuMF, Sinkhorn", model="neumf", options={"form": "mlp", "observation": "sinkhorn"}, paper=_row(NDCG, ".324 .363 .390")
+            label="NeuMF, Sinkhorn",
+            model="neumf",
+            options={"form": "mlp", "observation": "sinkhorn"},
+            paper=paper_row(NDCG, ".324 .363 .390"),
         ),
-        Variant(label="MultVAE", model="multvae", paper=_row(NDCG, ".400 .432 .461")),
-        Variant(label="MultVAE, Sinkhorn", model="multvae", options={"observation": "sinkhorn"}, paper=_row(NDCG, ".415 .457 .476")),
+        Variant(label="MultVAE", model="multvae", paper=paper_row(NDCG, ".400 .432 .461")),
+        Variant(label="MultVAE, Sinkhorn", model="multvae", options={"observation": "sinkhorn"}, paper=paper_row(NDCG, ".415 .457 .476")),
         Variant(label="Popular", model="popular", seeded=False),
         Variant(label="ItemKNN", model="itemknn", seeded=False),
     ),
@@ -59,15 +58,15 @@ COMPARISON = Experiment(
     options=TRAINING,
     variants=(
         Variant(label="Popular", model="popular", seeded=False),
-        Variant(label="ItemKNN", model="itemknn", seeded=False, paper=_row(CUTS, ".311 .435 .504 .555 .266 .306 .329 .346")),
-        Variant(label="P3alpha", model="p3alpha", seeded=False, paper=_row(CUTS, ".291 .397 .446 .475 .244 .280 .298 .308")),
-        Variant(label="RP3beta", model="rp3beta", seeded=False, paper=_row(CUTS, ".340 .463 .528 .571 .290 .331 .353 .368")),
-        Variant(label="SLIM", model="slim", seeded=False, paper=_row(CUTS, ".375 .498 .566 .615 .328 .367 .391 .407")),
+        Variant(label="ItemKNN", model="itemknn", seeded=False, paper=paper_row(CUTS, ".311 .435 .504 .555 .266 .306 .329 .346")),
+        Variant(label="P3alpha", model="p3alpha", seeded=False, paper=paper_row(CUTS, ".291 .397 .446 .475 .244 .280 .298 .308")),
+        Variant(label="RP3beta", model="rp3beta", seeded=False, paper=paper_row(CUTS, ".340 .463 .528 .571 .290 .331 .353 .368")),
+        Variant(label="SLIM", model="slim", seeded=False, paper=paper_row(CUTS, ".375 .498 .566 .615 .328 .367 .391 .407")),
         Variant(label="EASE", model="ease", seeded=False),
-        Variant(label="WMF", model="wmf", paper=_row(CUTS, ".361 .493 .561 .611 .307 .351 .376 .392")),
-        Variant(label="NeuMF", model="neumf", paper=_row(CUTS, ".161 .321 .419 .494 .110 .168 .195 .221")),
-        Variant(label="MultVAE", model="multvae", paper=_row(CUTS, ".400 .538 .610 .661 .339 .387 .412 .429")),
-        Variant(label="SinkhornCF", model="sinkhorncf", paper=_row(CUTS, ".405 .542 .613 .665 .349 .395 .420 .438")),
+        Variant(label="WMF", model="wmf", paper=paper_row(CUTS, ".361 .493 .561 .611 .307 .351 .376 .392")),
+        Variant(label="NeuMF", model="neumf", paper=paper_row(CUTS, ".161 .321 .419 .494 .110 .168 .195 .221")),
+        Variant(label="MultVAE", model="multvae", paper=paper_row(CUTS, ".400 .538 .610 .661 .339 .387 .412 .429")),
+        Variant(label="SinkhornCF", model="sinkhorncf", paper=paper_row(CUTS, ".405 .542 .613 .665 .349 .395 .420 .438")),
     ),
     against=(("SinkhornCF", "MultVAE"), ("SinkhornCF", "EASE"), ("SinkhornCF", "SLIM"), ("MultVAE", "ItemKNN")),
     notes=(OTHER_DATA, "options of each model: its defaults; with --trials N the best of N settings on validation"),
