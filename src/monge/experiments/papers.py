@@ -25,5 +25,5 @@ def find_experiment(name: str) -> Experiment:
         UnknownNameError: there is none of that name.
     """
     if name not in EXPERIMENTS:
-        raise UnknownNameError(f"no experiment {name!r}{nearest(name, EXPERIMENTS)}; see monge reproduce")
+        raise UnknownNameError(f"no experiment {name!r}{nearest(name, EXPERIMENTS)} (monge reproduce lists all)")
     return EXPERIMENTS[name]
