@@ -322,3 +322,15 @@ def test_training_draws_from_the_posterior_and_evaluation_does_not() -> None:
     model.eval()
     assert torch.equal(sample(), sample())
     assert isinstance(model.batches(LOG, seed=0, device=CPU), BagBatches)
+
+
+def test_training_watches_the_mass_of_the_likeliest_items() -> None:
+    def masses(alpha: float, l1_weight: float) -> list[float]:
+        model = model_of("sinkhorncf", **VAE, k=3, alpha=alpha, l1_weight=l1_weight, epsilon=0.1)
+        progress = fit(model, LOG, TrainingConfig(epochs=60))
+        assert all(set(record.watched) == {"top-3 mass"} and "top-3 mass" not in record.loss for record in progress.records)
+        return [record.watched["top-3 mass"] for record in progress.records]
+
+    smoothed, sharp = masses(0.3, 1.0), masses(0.0, 1.0)
+    assert sharp[-1] > sharp[0] + 0.1, "L2 raises it"
+    assert smoothed[-1] < sharp[-1] - 0.1, "alpha leaves mass with what was not taken"

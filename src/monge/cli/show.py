@@ -72,7 +72,7 @@ class Bars(_Terminal):
     def epoch(self, progress: TrainingProgress) -> None:
         """Move the epoch bar; say losses, the metric that selects, and since when it has not risen."""
         last = progress.records[-1]
-        losses = " ".join(f"{name} {value:.4f}" for name, value in last.loss.items())
+        losses = " ".join(f"{name} {value:.4f}" for name, value in (last.loss | last.watched).items())
         select = self.training.select
         value = (last.validation or {}).get(select)
         metric = "" if value is None else f"{select} {value:.4f}, best {progress.best_value:.4f} in epoch {progress.best_epoch}"

@@ -70,6 +70,14 @@ class FollowsSteps(Protocol):
 
 
 @runtime_checkable
+class Watched(Trainable, Protocol):
+    """Measures something while it trains that a person should see and nothing is trained on, e.g. where a loss puts its mass."""
+
+    watched: dict[str, Tensor]
+    """Name -> (), renewed by `loss` at least once an epoch."""
+
+
+@runtime_checkable
 class Solvable(Recommender, Protocol):
     """Is computed from the data in one go."""
 

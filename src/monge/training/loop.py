@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions
 from monge.errors import ConfigError, MongeError, UnknownNameError, nearest
-from monge.models.contract import FollowsSteps, Trainable
+from monge.models.contract import FollowsSteps, Trainable, Watched
 from monge.sampling import epoch_seed
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -68,6 +68,8 @@ class EpochRecord:
     loss: dict[str, float]
     """Mean over batches of each part, and their sum as `total`."""
     validation: dict[str, float] | None = None
+    watched: dict[str, float] = field(default_factory=dict)
+    """What the model measured and was not trained on, as it stood at the epoch's end."""
 
 
 @dataclass
@@ -202,7 +204,8 @@ def fit(
         progress.seconds += seconds
         last = progress.epoch == config.epochs or _out_of_time(progress, config)
         metrics = validate(model) if validate and (progress.epoch % config.validate_every == 0 or last) else None
-        progress.records.append(EpochRecord(progress.epoch, seconds, losses, metrics))
+        watched = {name: float(value) for name, value in model.watched.items()} if isinstance(model, Watched) else {}
+        progress.records.append(EpochRecord(progress.epoch, seconds, losses, metrics, watched))
         _select(progress, config, metrics, selected=validate is not None)
         try:
             calls.on_epoch(progress, model, optimizer)

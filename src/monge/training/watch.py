@@ -85,6 +85,7 @@ class Also(Watch):
 def _scalars(progress: Progress) -> dict[str, float]:
     last = progress.records[-1]
     named = {f"loss/{name}": value for name, value in last.loss.items()}
+    named |= {f"watched/{name.replace(' ', '_')}": value for name, value in last.watched.items()}
     return named | {f"validation/{name.replace('@', '_at_')}": value for name, value in (last.validation or {}).items()}
 
 

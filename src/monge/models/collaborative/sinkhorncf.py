@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
 from monge.errors import ConfigError
-from monge.losses.observation import accelerated_sinkhorn, concentration
+from monge.losses.observation import accelerated_sinkhorn, concentration, top_k_mass
 from monge.losses.variational import kl_of_flow, kl_to_standard_normal
 from monge.models.collaborative.latent import TransportConfig, VariationalConfig, item_cost, kl_weight
 from monge.models.contract import INFINITY, Batches, check_ranges, inner_product_scores, require_history
@@ -89,11 +89,15 @@ class SinkhornCF(nn.Module):
         self.flow = IAF(config.dim, n_steps=2) if config.flow == "iaf2" else None
         self.decoder = Decoder(config.dim, n_items, hidden=hidden, activation=config.activation)
         self.cost: ItemCost | None = None
+        self.steps_an_epoch = 1
+        self.watched: dict[str, Tensor] = {}
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Every training user once an epoch."""
         self.cost = item_cost(self.config, train, device) if self.config.l1_weight else None
-        return BagBatches(train, batch_size=self.config.batch_size, seed=seed, device=device)
+        batches = BagBatches(train, batch_size=self.config.batch_size, seed=seed, device=device)
+        self.steps_an_epoch = len(batches)
+        return batches
 
     def moves_mass(self, batch: BagBatch) -> bool:
         """Whether the transport part joins in this batch."""
@@ -111,11 +115,17 @@ class SinkhornCF(nn.Module):
         return xi_BZ, kl_of_flow(noise_BZ, log_variance_BZ, log_det_B, xi_BZ)
 
     def loss(self, batch: BagBatch) -> dict[str, Tensor]:
-        """Concentration, transport where it is due, and the weighted KL term; means over users."""
+        """Concentration, transport where it is due, and the weighted KL term; means over users.
+
+        It watches what share of the mass an epoch's first batch puts on its k likeliest items: L1 lowers it, L2 raises it.
+        """
         config = self.config
         xi_BZ, kl = self.posterior(batch.items, batch.row_of_item, len(batch))
         logits_BI = self.decoder(xi_BZ)
         parts = {"concentration": concentration(logits_BI, batch.row_of_item, batch.items, alpha=config.alpha)}
+        if batch.step % self.steps_an_epoch == 0:
+            k = min(config.k, logits_BI.shape[1])
+            self.watched = {f"top-{k} mass": top_k_mass(logits_BI.detach(), k).mean()}
         if self.moves_mass(batch):
             assert self.cost is not None, "batches() builds the cost"
             some = batch.first(config.l1_max_users or len(batch))
