@@ -287,3 +287,16 @@ def test_bad_arguments_are_named() -> None:
             loss(logits[0], rows, items)
     with pytest.raises(ValueError, match=r"log_nu must be \(B, n\) like its columns, \(2, 4\)"):
         sinkhorn_loss(torch.zeros(2, 5), rows, items, TOY)
+
+
+@pytest.mark.parametrize(("epsilon", "mass"), [(1.0, [0, 0, 0, 1, 0, 0]), (0.1, [0, 1 / 3, 0, 0, 1 / 3, 1 / 3])])
+def test_where_the_full_loss_leads(epsilon: float, mass: list[float]) -> None:
+    """At the paper's epsilon all mass goes to the item nearest to all that was taken, here one that was not; at .1 to what was taken."""
+    rows, items, cost = torch.tensor([0, 0, 0]), torch.tensor([1, 4, 5]), random_cost(6, 0)
+    logits = torch.zeros(1, 6, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        sinkhorn_loss(logits, rows, items, cost, epsilon=epsilon).backward()
+        optimizer.step()
+    torch.testing.assert_close(logits.softmax(1).detach(), torch.tensor([mass], dtype=torch.float64), rtol=0, atol=0.06)
