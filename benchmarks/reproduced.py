@@ -28,6 +28,23 @@ def rows_table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def printed_table(record: dict[str, Any]) -> str:
+    """What the paper prints for the same rows, on its own data; empty where it prints nothing."""
+    printed = {label: row["paper"] for label, row in record["rows"].items() if row.get("paper")}
+    metrics = [metric for metric in record["metrics"] if any(metric in values for values in printed.values())]
+    if not printed:
+        return ""
+    lines = [f"| printed in the paper | {' | '.join(metrics)} |", f"| --- |{' ---: |' * len(metrics)}"]
+    for label, values in printed.items():
+        lines.append(f"| {label} | {' | '.join(_as_printed(values[metric]) if metric in values else '' for metric in metrics)} |")
+    return "\n".join(lines)
+
+
+def _as_printed(value: float) -> str:
+    """Three places, or four where the paper has four."""
+    return f"{value:.3f}" if round(value, 3) == value else f"{value:.4f}"
+
+
 def against_table(record: dict[str, Any]) -> str:
     """The paired comparisons."""
     lines = [
@@ -53,4 +70,4 @@ def block(name: str) -> str:
         said += f" Options: for every model with a space to search the best of {record['trials']} settings on validation."
     source = f"Command: `{record['command']}`; record: `benchmarks/results/reproduce/{name}.json` (commit {environment['commit']}, "
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
-    return "\n\n".join([said, rows_table(record), against_table(record), source])
+    return "\n\n".join(part for part in (said, rows_table(record), printed_table(record), against_table(record), source) if part)
