@@ -58,6 +58,7 @@ DATA_OPTIONS = {
     "item_column": click.option("--item-column", metavar="NAME", help="Column of items."),
     "time_column": click.option("--time-column", metavar="NAME", help="Column of times; 'none' leaves times out."),
     "weight_column": click.option("--weight-column", metavar="NAME", help="Column of ratings or counts; 'none' leaves it out."),
+    "domain_column": click.option("--domain-column", metavar="NAME", help="Column that says which domain an item belongs to."),
     "format": click.option(
         "--format", "format", metavar="NAME", help="csv, tsv, inter, parquet, sequences, ...; else found from the file."
     ),

@@ -2,19 +2,25 @@
 
 from monge.data.catalogue import KnownDataset, known_datasets, load, load_split
 from monge.data.convert import write
+from monge.data.cross_domain import cross_domain
 from monge.data.describe import Description, describe
+from monge.data.domains import Domains
+from monge.data.examples import examples_of
 from monge.data.filters import at_least, deduplicate, k_core, min_length
 from monge.data.interactions import Interactions, Vocabulary
 from monge.data.noise import add_noise
+from monge.data.leaks import check_leaks
 from monge.data.protocols import PROTOCOLS, leave_one_out, predefined, ratio, strong_generalisation, temporal
 from monge.data.queries import Queries, QueryBatch
 from monge.data.ragged import Ragged
-from monge.data.read import attach_items, read, read_items
+from monge.data.read import attach_items, read, read_domains, read_items
+from monge.data.released import read_released, released
 from monge.data.split import Split
 
 __all__ = [
     "PROTOCOLS",
     "Description",
+    "Domains",
     "Interactions",
     "KnownDataset",
     "Queries",
@@ -25,8 +31,11 @@ __all__ = [
     "add_noise",
     "at_least",
     "attach_items",
+    "check_leaks",
+    "cross_domain",
     "deduplicate",
     "describe",
+    "examples_of",
     "k_core",
     "known_datasets",
     "leave_one_out",
@@ -36,7 +45,10 @@ __all__ = [
     "predefined",
     "ratio",
     "read",
+    "read_domains",
     "read_items",
+    "read_released",
+    "released",
     "strong_generalisation",
     "temporal",
     "write",

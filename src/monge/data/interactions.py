@@ -6,11 +6,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from monge.data.ragged import IntArray, Ragged
+
+if TYPE_CHECKING:
+    from monge.data.queries import Queries
 
 FloatArray = npt.NDArray[np.float32]
 ObjectArray = npt.NDArray[np.object_]
@@ -93,6 +97,8 @@ class Interactions:
     """What is known of items beside their id (title, genres, ...): each (n_items,), aligned with item numbers."""
     provenance: Mapping[str, object] = field(default_factory=dict)
     """Where the log came from and what was done to it, for the run's record."""
+    examples: Queries | None = None
+    """What a training asks, where a protocol says it: a history, a domain and the item that came next. None: every model makes its own."""
 
     @classmethod
     def from_numbers(
@@ -191,6 +197,7 @@ class Interactions:
             item=self.item[rows],
             time=None if self.time is None else self.time[rows],
             weight=None if self.weight is None else self.weight[rows],
+            examples=None,
         )
 
     def compact(self) -> Interactions:
@@ -204,6 +211,7 @@ class Interactions:
             user=user.astype(np.int64),
             item=item.astype(np.int64),
             item_columns={name: column[kept_items] for name, column in self.item_columns.items()},
+            examples=None,
         )
 
     @cached_property

@@ -16,9 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from monge.data.cross_domain import cross_domain
 from monge.data.interactions import Interactions, ObjectArray
 from monge.data.queries import Queries
 from monge.data.ragged import IntArray, Ragged
+from monge.data.released import released
 from monge.data.split import Split
 from monge.errors import ConfigError, DataError
 
@@ -245,6 +247,8 @@ PROTOCOLS: Mapping[str, Callable[..., Split]] = {
     "ratio": ratio,
     "temporal": temporal,
     "strong-generalisation": strong_generalisation,
+    "cross-domain": cross_domain,
+    "released": released,
 }
 """Protocols by name: each takes a log and its own options, and gives a split."""
 

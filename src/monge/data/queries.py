@@ -28,10 +28,20 @@ class Queries:
     candidates: Ragged | None = None
     """(Q rows) the only items to be ranked, or None: all items."""
     groups: Mapping[str, ObjectArray] = field(default_factory=dict)
-    """Named labels of the queries, each (Q,): metrics are also given by group."""
+    """Named labels of the queries, each (Q,): metrics are also given by group. None: the query is in no such group."""
+    domain: IntArray | None = None
+    """(Q,) the domain that each query asks for: only its items are ranked. None: items of all domains."""
+    domain_of_item: IntArray | None = None
+    """(n_items,) the domain of each item; given wherever `domain` is."""
+    negatives: Ragged | None = None
+    """(Q rows) items that the truth is ranked among by the metrics `sampled_...`, beside the full ranking."""
 
     def __post_init__(self) -> None:
-        for name in ("history", "truth", "candidates"):
+        if self.domain is not None and (self.domain_of_item is None or len(self.domain_of_item) != self.n_items):
+            raise ValueError("queries that ask for a domain need the domain of each item")
+        if self.domain is not None and len(self.domain) != len(self.user):
+            raise ValueError(f"domain has {len(self.domain)} entries for {len(self.user)} queries")
+        for name in ("history", "truth", "candidates", "negatives"):
             rows = getattr(self, name)
             if rows is not None and len(rows) != len(self.user):
                 raise ValueError(f"{name} has {len(rows)} rows for {len(self.user)} queries")
@@ -50,6 +60,8 @@ class Queries:
             truth=self.truth.take(rows),
             candidates=None if self.candidates is None else self.candidates.take(rows),
             groups={name: labels[rows] for name, labels in self.groups.items()},
+            domain=None if self.domain is None else self.domain[rows],
+            negatives=None if self.negatives is None else self.negatives.take(rows),
         )
 
     def batch(self, device: torch.device | str = "cpu") -> QueryBatch:
@@ -62,6 +74,7 @@ class Queries:
             offsets=torch.from_numpy(self.history.offsets).to(device),
             longest=int(self.history.lengths.max(initial=0)),
             n_items=self.n_items,
+            domain=None if self.domain is None else torch.from_numpy(self.domain).to(device),
         )
 
 
@@ -78,6 +91,8 @@ class QueryBatch:
     longest: int
     """Length of the longest history (kept on the host, so that nobody waits for the device)."""
     n_items: int
+    domain: Tensor | None = None
+    """(B,) int64 the domain that each query asks for, or None: all of them."""
 
     def __len__(self) -> int:
         return len(self.user)

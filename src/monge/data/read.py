@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from monge.data import _columns
 from monge.data._formats import Table, listed, open_table
+from monge.data.domains import DOMAIN_COLUMN, ID_COLUMN
 from monge.data.interactions import Interactions, ObjectArray, Vocabulary
 from monge.data.ragged import IntArray
 from monge.errors import DataError
@@ -28,6 +29,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "item": ("item_id", "itemid", "item", "iid", "movieid", "movie_id", "asin", "parent_asin", "product_id", "productid", "book_id"),
     "time": ("timestamp", "datetime", "time", "unixreviewtime", "date", "ts", "created_at"),
     "weight": ("rating", "weight", "score", "overall", "stars"),
+    "domain": ("domain",),
 }
 """Column names that are understood without being told, in lower case, best first."""
 
@@ -43,6 +45,7 @@ def read(
     item_column: str | None = None,
     time_column: str | None = None,
     weight_column: str | None = None,
+    domain_column: str | None = None,
     split_column: str | None = None,
     format: str | None = None,
     echo: Callable[[str], object] | None = None,
@@ -59,6 +62,8 @@ def read(
         item_column: name of the item column.
         time_column: name of the time column; "none" leaves times out, and the order of the rows is the time order.
         weight_column: name of the column of ratings or counts; "none" leaves it out.
+        domain_column: name of the column that says which domain a row's item belongs to; "none" leaves it out. An id that stands in
+            several domains becomes one item each, called `domain:id` (then all items are).
         split_column: a column of labels (0/1/2, train/valid/test): how many rows have each is put on record. The labels
             themselves are for `read_split`.
         format: one of `csv`, `tsv`, `ssv`, `inter`, `parquet`, `arrow`, `jsonl`, `double-colon`, `sequences`; found from the
@@ -68,7 +73,8 @@ def read(
     Raises:
         DataError: the source cannot be read as a log; one sentence says what is wrong, where, and what to do.
     """
-    chosen = {"user": user_column, "item": item_column, "time": time_column, "weight": weight_column, "split": split_column}
+    chosen = {"user": user_column, "item": item_column, "time": time_column, "weight": weight_column}
+    chosen |= {"domain": domain_column, "split": split_column}
     rows = read_rows(source, chosen=chosen, format=format)
     if echo is not None:
         echo(rows.choice())
@@ -84,7 +90,7 @@ class Rows:
     columns: Mapping[str, str]
     """Which column was taken for what."""
     frame: pl.DataFrame
-    """Columns user, item and, where there are any, time, weight, split."""
+    """Columns user, item and, where there are any, time, weight, domain, split."""
     time_unit: str | None
 
     def choice(self) -> str:
@@ -95,8 +101,11 @@ class Rows:
 
     def interactions(self) -> Interactions:
         """Number the ids in the order of their first appearance and put the rows in order."""
-        users, user = number(self.frame["user"])
-        items, item = number(self.frame["item"])
+        frame, columns = self.frame, {}
+        if "domain" in frame.columns:
+            frame, columns = _with_domains(frame)
+        users, user = number(frame["user"])
+        items, item = number(frame["item"])
         provenance: dict[str, object] = {"source": self.name, "format": self.format, "columns": dict(self.columns)}
         if self.time_unit is not None:
             provenance["time_unit"] = self.time_unit
@@ -110,6 +119,7 @@ class Rows:
             items=items,
             time=self.frame["time"].to_numpy() if self.time_unit is not None else None,
             weight=self.frame["weight"].to_numpy() if "weight" in self.frame.columns else None,
+            item_columns=columns,
             provenance=provenance,
         )
 
@@ -145,10 +155,81 @@ def read_rows(source: Source, *, chosen: Mapping[str, str | None], format: str |
         frame = frame.with_columns(time.alias("time"))
     if "weight" in columns:
         frame = frame.with_columns(_columns.weights(given["weight"], where=where["weight"]).alias("weight"))
+    if "domain" in columns:
+        names = _columns.ids(given["domain"], is_text=table.is_text, where=where["domain"])
+        frame = frame.with_columns(names.cast(pl.String).alias("domain"))
     if "split" in columns:
         labels = _columns.ids(given["split"], is_text=table.is_text, where=where["split"])
         frame = frame.with_columns(labels.cast(pl.String).alias("split"))
     return Rows(table.name, table.format, columns, frame, unit)
+
+
+def read_domains(
+    sources: Mapping[str, Source], *, format: str | None = None, echo: Callable[[str], object] | None = None, **columns: str | None
+) -> Interactions:
+    """One log from one file a domain, joined by the users' ids.
+
+    Args:
+        sources: the name of each domain -> its file, address or frame.
+        format: of the files, as in `read`.
+        echo: called with a line a file that says what was chosen.
+        columns: `user_column` and the like, the same in every file; a `domain_column` makes no sense here.
+
+    Raises:
+        DataError: fewer than two files, one cannot be read, or only some of them have times.
+    """
+    if len(sources) < 2:
+        raise DataError("one file a domain needs two files or more: books=books.csv,films=films.csv")
+    if columns.get("domain_column") not in (None, _NO_COLUMN):
+        raise DataError("where each file is a domain of its own, there is no --domain-column to name")
+    chosen = {role: columns.get(f"{role}_column") for role in ("user", "item", "time", "weight")} | {"domain": _NO_COLUMN}
+    parts = {name: read_rows(source, chosen=chosen, format=format) for name, source in sources.items()}
+    if echo is not None:
+        for part in parts.values():
+            echo(part.choice())
+    return joined(parts).interactions()
+
+
+def joined(parts: Mapping[str, Rows]) -> Rows:
+    """The rows of several domains as one log; the times of all or of none.
+
+    Raises:
+        DataError: some parts have times and others have none, or in other units.
+    """
+    import polars as pl
+
+    units = {part.time_unit for part in parts.values()}
+    if len(units) > 1:
+        timed = [name for name, part in parts.items() if part.time_unit is not None]
+        raise DataError(
+            f"the files of the domains have unlike times ({', '.join(timed)} have some); leave them out with --time-column none"
+        )
+    weighted = all("weight" in part.frame.columns for part in parts.values())
+    as_text = len({part.frame[role].dtype for part in parts.values() for role in ("user",)}) > 1
+    frames = []
+    for name, part in parts.items():
+        frame = part.frame.drop("split", strict=False)
+        frame = frame if weighted else frame.drop("weight", strict=False)
+        frame = frame.with_columns(pl.col("user").cast(pl.String)) if as_text else frame
+        frames.append(frame.with_columns(pl.lit(name).alias("domain")))
+    if len({frame["item"].dtype for frame in frames}) > 1:
+        frames = [frame.with_columns(pl.col("item").cast(pl.String)) for frame in frames]
+    first = next(iter(parts.values()))
+    names = " + ".join(part.name for part in parts.values())
+    return replace(first, name=names, columns={**first.columns, "domain": "one file each"}, frame=pl.concat(frames))
+
+
+def _with_domains(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, ObjectArray]]:
+    """Items named so that each has one domain, and the items' columns, in the order of the items' first appearance."""
+    import polars as pl
+
+    pairs = frame.select("item", "domain").unique(maintain_order=True)
+    shared = pairs["item"].n_unique() < pairs.height
+    columns = {DOMAIN_COLUMN: np.array([*pairs["domain"].to_list(), None], dtype=object)[:-1]}
+    if shared:
+        columns[ID_COLUMN] = np.array([*pairs["item"].cast(pl.String).to_list(), None], dtype=object)[:-1]
+        frame = frame.with_columns((pl.col("domain") + ":" + pl.col("item").cast(pl.String)).alias("item"))
+    return frame, columns
 
 
 def number(column: pl.Series) -> tuple[Vocabulary, IntArray]:
@@ -234,7 +315,7 @@ def _column(table: Table, role: str, given: str | None) -> str | None:
         exact = [column for column in columns if given in (column, _bare(column))]
         if exact:
             return exact[0]
-        if given == _NO_COLUMN and role in ("time", "weight"):
+        if given == _NO_COLUMN and role in ("time", "weight", "domain"):
             return None
         raise DataError(f"{table.name}: no column {given!r} (found: {found}); try --{role}-column NAME")
     for alias in ALIASES.get(role, ()):

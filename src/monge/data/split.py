@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,10 @@ class Split:
         for name, column in self.train.item_columns.items():
             _pack_ids(arrays, f"item_column.{name}", column)
         _pack_rows(arrays, "histories", self.histories)
-        for name, queries in (("validation", self.validation), ("test", self.test)):
-            arrays[f"{name}.user"] = queries.user.astype(np.int32)
-            for part in ("history", "truth", "candidates"):
-                rows: Ragged | None = getattr(queries, part)
-                if rows is not None:
-                    _pack_rows(arrays, f"{name}.{part}", rows)
-            for group, labels in queries.groups.items():
-                _pack_ids(arrays, f"{name}.group.{group}", labels)
+        asked = {"validation": self.validation, "test": self.test, "examples": self.train.examples}
+        for name, queries in asked.items():
+            if queries is not None:
+                _pack_queries(arrays, name, queries)
         header = {
             "monge_split": FORMAT,
             "protocol": self.protocol,
@@ -90,8 +86,9 @@ class Split:
             users, items = (Vocabulary(_unpack_ids(arrays, name)) for name in ("users", "items"))
             columns = {name: _unpack_ids(arrays, f"item_column.{name}") for name in _names_under(arrays, "item_column.")}
             shared = {"users": users, "items": items, "item_columns": columns, "provenance": header["provenance"]}
+            examples = _unpack_queries(arrays, "examples", len(items)) if "examples.user" in arrays else None
             return cls(
-                train=_unpack_interactions(arrays, "train", shared),
+                train=replace(_unpack_interactions(arrays, "train", shared), examples=examples),
                 validation=_unpack_queries(arrays, "validation", len(items)),
                 test=_unpack_queries(arrays, "test", len(items)),
                 protocol=header["protocol"],
@@ -123,8 +120,23 @@ def _unpack_interactions(arrays: Mapping[str, npt.NDArray[Any]], name: str, shar
     )
 
 
+def _pack_queries(arrays: dict[str, npt.NDArray[Any]], name: str, queries: Queries) -> None:
+    arrays[f"{name}.user"] = queries.user.astype(np.int32)
+    for part in ("history", "truth", "candidates", "negatives"):
+        rows: Ragged | None = getattr(queries, part)
+        if rows is not None:
+            _pack_rows(arrays, f"{name}.{part}", rows)
+    for group, labels in queries.groups.items():
+        _pack_ids(arrays, f"{name}.group.{group}", labels)
+    for part in ("domain", "domain_of_item"):
+        column = getattr(queries, part)
+        if column is not None:
+            arrays[f"{name}.{part}"] = column.astype(np.int16)
+
+
 def _unpack_queries(arrays: Mapping[str, npt.NDArray[Any]], name: str, n_items: int) -> Queries:
     groups = _names_under(arrays, f"{name}.group.")
+    parts = {part: arrays[f"{name}.{part}"].astype(np.int64) for part in ("domain", "domain_of_item") if f"{name}.{part}" in arrays}
     return Queries(
         n_items=n_items,
         user=arrays[f"{name}.user"].astype(np.int64),
@@ -132,6 +144,8 @@ def _unpack_queries(arrays: Mapping[str, npt.NDArray[Any]], name: str, n_items: 
         truth=_unpack_rows(arrays, f"{name}.truth"),
         candidates=_unpack_rows(arrays, f"{name}.candidates") if f"{name}.candidates.values" in arrays else None,
         groups={group: _unpack_ids(arrays, f"{name}.group.{group}") for group in groups},
+        negatives=_unpack_rows(arrays, f"{name}.negatives") if f"{name}.negatives.values" in arrays else None,
+        **parts,
     )
 
 
