@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from monge.api.splitting import make_split
 from monge.data import Interactions, Split, load
 from monge.errors import ConfigError, DataError, UnknownNameError, nearest
 from monge.evaluation import parse_metric
+from monge.evaluation.metrics import SAMPLED
 from monge.models import Recommender
 from monge.options import build_config, option_names
 from monge.training.loop import TrainingConfig
@@ -75,6 +76,17 @@ def check_answerable(model: str, cls: type[Recommender], split: Split, learn_fro
                 f"{model} cannot answer {n} of {len(queries)} {name} queries: {why}; leave them out, and have it noted, "
                 "with --protocol-option known_users_only=true"
             )
+
+
+def check_sampled(metrics: Sequence[str], split: Split) -> None:
+    """Refuse metrics that rank among negatives where a part's queries have none.
+
+    Raises:
+        ConfigError: naming the metric.
+    """
+    for metric in metrics:
+        if metric.startswith(SAMPLED) and (split.test.negatives is None or split.validation.negatives is None):
+            raise ConfigError(f"{metric} ranks among a query's negatives, and this split has none; use {metric.removeprefix(SAMPLED)}")
 
 
 def initialised(cls: type[Recommender], config: Any, split: Split, seed: int) -> nn.Module:

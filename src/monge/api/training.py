@@ -19,7 +19,16 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from monge.api.asking import Run, examples, load_run
-from monge.api.preparing import check_answerable, check_learns, check_selects, configs_of, initialised, learnt_from, log_and_split
+from monge.api.preparing import (
+    check_answerable,
+    check_learns,
+    check_sampled,
+    check_selects,
+    configs_of,
+    initialised,
+    learnt_from,
+    log_and_split,
+)
 from monge.data import Interactions, Split, describe
 from monge.errors import ConfigError, MissingExtraError, MongeError, RunError
 from monge.evaluation import DEFAULT_METRICS, evaluate, parse_metric, standard_groups
@@ -32,6 +41,8 @@ from monge.training.watch import Watch, tracked
 
 WATCHED = ("ndcg@10", "recall@10", "mrr")
 """Validation metrics of every epoch, beside the one that selects."""
+SAMPLED_METRICS = ("sampled_hit@10", "sampled_ndcg@10")
+"""What queries with negatives of their own are measured by too."""
 
 
 def train(
@@ -42,7 +53,7 @@ def train(
     protocol_options: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    metrics: Sequence[str] = DEFAULT_METRICS,
+    metrics: Sequence[str] | None = None,
     device: str = "auto",
     report: bool = False,
     track: Sequence[str] = (),
@@ -60,7 +71,8 @@ def train(
         protocol_options: its options.
         out: the run directory to make; None keeps nothing on disk.
         resume: go on with the run in `out`.
-        metrics: what the validation and test parts are measured by.
+        metrics: what the validation and test parts are measured by; None: the usual ones, and where the split's queries have
+            negatives of their own also `sampled_hit@10` and `sampled_ndcg@10`.
         device: "auto", "cpu", "cuda", "mps".
         report: write report.html (needs the extra `report`).
         track: "tensorboard", "mlflow": log each epoch there too, into the run directory (needs the extra `track`).
@@ -87,7 +99,7 @@ def train(
     unused: Mapping[str, str] = config.unused() if hasattr(config, "unused") else {}
     for option in sorted(options.keys() & unused.keys()):
         watch.message(f"--{option.replace('_', '-')} has no effect with {unused[option]}")
-    for metric in metrics:
+    for metric in metrics or ():
         parse_metric(metric)
     check_selects("--select", training.select)
     directory = RunDirectory(out) if out is not None else None
@@ -107,6 +119,9 @@ def train(
         name = info["data"]["name"]
     else:
         log, split, found_name = log_and_split(data, protocol, protocol_options, watch)
+        if log is not None and split.test.domain is not None:
+            for note in split.notes:  # what may be leaking is said before anything is learnt
+                watch.message(note)
         name = name or found_name
         info = {
             "monge": package_version(),
@@ -122,6 +137,8 @@ def train(
             "protocol": {"name": split.protocol, "options": dict(split.options), "notes": list(split.notes)},
             "environment": environment(),
         }
+    metrics = metrics or (DEFAULT_METRICS if split.test.negatives is None else (*DEFAULT_METRICS, *SAMPLED_METRICS))
+    check_sampled((training.select, *metrics), split)
     recommender = initialised(cls, config, split, training.seed)
     info["model"]["n_parameters"] = sum(parameter.numel() for parameter in recommender.parameters())
     learn_from = learnt_from(cls, split)

@@ -79,7 +79,6 @@ def _train(model: str, values: dict[str, Any]) -> None:
     from monge.api import train as train_model
     from monge.cli.show import Bars, print_json, stdout
     from monge.errors import ConfigError
-    from monge.evaluation import DEFAULT_METRICS
     from monge.reporting import run_summary
 
     data = values.pop("data")
@@ -115,7 +114,7 @@ def _train(model: str, values: dict[str, Any]) -> None:
         name=data,
         command="monge " + shlex.join(sys.argv[1:]),
         watch=watch,
-        metrics=[metric.strip() for metric in metrics.split(",")] if metrics else DEFAULT_METRICS,
+        metrics=[metric.strip() for metric in metrics.split(",")] if metrics else None,
         **run_options,
         **options,
     )

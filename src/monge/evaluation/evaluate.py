@@ -45,11 +45,11 @@ class Evaluation:
         """Metric -> {"mean", "low", "high"}."""
         return {name: estimate.to_dict() for name, estimate in self.metrics.items()}
 
-    def by_group(self, name: str, labels: Sequence[str], order: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """Metrics for each label of the queries, with counts."""
+    def by_group(self, name: str, labels: Sequence[str | None], order: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Metrics for each label of the queries, with counts; queries whose label is None are in no group."""
         labels_of = np.asarray(labels, dtype=object)
         rows: list[dict[str, Any]] = []
-        for label in order if order is not None else sorted(set(labels)):
+        for label in order if order is not None else sorted({label for label in labels if label is not None}):
             chosen = np.asarray(labels_of == label)
             if chosen.any():
                 metrics = {metric: _estimate(values[chosen]).to_dict() for metric, values in self.values.items()}
@@ -90,7 +90,7 @@ def evaluate(
     parsed = {name: parse_metric(name) for name in metrics}
     cutoffs = tuple(sorted({cutoff or 0 for metric, cutoff in parsed.values() if metric == "coverage"}))
     ranking = rank_truth(model, queries, list_cutoffs=cutoffs if largest_cutoff(metrics) else (), seed=seed, block=block, progress=progress)
-    values = per_query(metrics, ranking.ranks, ranking.n_truth)
+    values = per_query(metrics, ranking.ranks, ranking.n_truth, sampled=ranking.sampled)
     estimates: dict[str, Estimate] = {}
     for name, (metric, cutoff) in parsed.items():
         if metric == "coverage":

@@ -15,6 +15,9 @@ cut-off, h_k = |{g in G: r(g) <= k}|. A table shows the mean over queries; queri
 | map@k        | sum over hits of (hits up to that rank / that rank), over min(k, \\|G\\|)               |
 | coverage@k   | share of all items that stand in somebody's first k                                |
 
+`sampled_` before a name (`sampled_hit@10`) takes the ranks among the negatives that a query brings with it, for protocols that have them
+(1 of 1,000 as a rule); it does not order models as the full ranking does (Krichene & Rendle, KDD 2020), so both are shown.
+
 With one held-out item (leave-one-out) recall@k = recall_min@k = hit@k.
 Ties: items of equal score are put in an order drawn at random for each query from a fixed seed; never by item number.
 
@@ -29,7 +32,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monge.errors import ConfigError, UnknownNameError, nearest
+from monge.errors import ConfigError, DataError, UnknownNameError, nearest
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -83,6 +86,8 @@ _BY_QUERY: dict[str, Callable[[Ints, Ints, int], Floats]] = {
     "map": _map,
 }
 METRICS = (*_BY_QUERY, "coverage")
+SAMPLED = "sampled_"
+"""Stands before the names of metrics that rank among a query's negatives only."""
 
 
 def parse_metric(name: str) -> tuple[str, int | None]:
@@ -92,10 +97,10 @@ def parse_metric(name: str) -> tuple[str, int | None]:
         UnknownNameError: no such metric. ConfigError: a cut-off is missing or below 1.
     """
     match = re.fullmatch(r"([a-z_]+)(?:@(-?\d+))?", name.strip().lower())
-    if not match or match[1] not in METRICS:
+    if not match or (match[1] not in METRICS and match[1].removeprefix(SAMPLED) not in _BY_QUERY):
         raise UnknownNameError(f"no metric {name!r}{nearest(name.partition('@')[0], METRICS)} (with a cut-off: ndcg@10)")
     cutoff = None if match[2] is None else int(match[2])
-    if cutoff is None and match[1] != "mrr":
+    if cutoff is None and match[1].removeprefix(SAMPLED) != "mrr":
         raise ConfigError(f"metric {name!r} needs a cut-off, for example {match[1]}@10")
     if cutoff is not None and cutoff < 1:
         raise ConfigError(f"metric {name!r}: the cut-off must be at least 1")
@@ -107,20 +112,30 @@ def largest_cutoff(metrics: Iterable[str]) -> int:
     return max((cutoff or 0 for name, cutoff in map(parse_metric, metrics) if name == "coverage"), default=0)
 
 
-def per_query(metrics: Sequence[str], ranks: Ints, n_truth: Ints) -> dict[str, Floats]:
+def per_query(metrics: Sequence[str], ranks: Ints, n_truth: Ints, *, sampled: Ints | None = None) -> dict[str, Floats]:
     """One value a query for each metric (coverage, which belongs to no single query, is left out).
 
     Args:
         metrics: names such as `ndcg@10`.
         ranks: (Q, G) 1-based ranks of held-out items; places beyond a query's own hold a huge number.
         n_truth: (Q,) how many held-out items each query has, >= 1.
+        sampled: (Q, G) the ranks that metrics called `sampled_...` take.
+
+    Raises:
+        DataError: a `sampled_...` metric without such ranks.
     """
-    parsed = {name: parse_metric(name) for name in metrics}
-    return {
-        name: np.asarray(_BY_QUERY[metric](ranks, n_truth, cutoff), dtype=np.float64)  # pyright: ignore[reportArgumentType]
-        for name, (metric, cutoff) in parsed.items()
-        if metric in _BY_QUERY
-    }
+    values: dict[str, Floats] = {}
+    for name in metrics:
+        metric, cutoff = parse_metric(name)
+        taken = sampled if metric.startswith(SAMPLED) else ranks
+        if taken is None:
+            raise DataError(
+                f"{name}: the queries have no negatives to rank among; use {name.removeprefix(SAMPLED)}, or a protocol with some"
+            )
+        if metric.removeprefix(SAMPLED) in _BY_QUERY:
+            found = _BY_QUERY[metric.removeprefix(SAMPLED)](taken, n_truth, cutoff)  # pyright: ignore[reportArgumentType]
+            values[name] = np.asarray(found, dtype=np.float64)
+    return values
 
 
 def bootstrap_interval(values: Floats, *, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:

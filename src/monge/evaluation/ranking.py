@@ -1,7 +1,9 @@
 """Full ranking in blocks of queries: a matrix product, a mask, a count. Memory is bounded by the block, never users x items.
 
 The rank of a held-out item is 1 + the number of eligible items that score higher, plus the tied ones that a random order
-(drawn per query from a fixed seed) puts before it. Items of the history are not eligible.
+(drawn per query from a fixed seed) puts before it. Items of the history are not eligible, nor those of another domain than the one
+that a query asks for. Where queries bring negatives of their own, the rank among these is taken from the same scores; there every tie
+counts against the held-out item.
 
 Axes: B queries of a block, M items, K list length.
 """
@@ -16,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from monge.data import Queries
+from monge.data import Queries, Ragged
 from monge.errors import QueryError
 from monge.evaluation.metrics import Ints
 from monge.models.contract import InnerProduct, Recommender
@@ -35,6 +37,8 @@ class Ranking:
     """(Q,) held-out items of each query."""
     n_recommended: dict[int, int]
     """Cut-off -> number of distinct items that stand in somebody's first k (only the cut-offs asked for)."""
+    sampled: Ints | None = None
+    """(Q, G) the ranks among the query's own negatives instead, every tie lost; None: the queries have none."""
 
 
 def block_size_for(n_items: int, budget_bytes: int = 256 * 2**20) -> int:
@@ -45,7 +49,8 @@ def block_size_for(n_items: int, budget_bytes: int = 256 * 2**20) -> int:
 def score_blocks(
     model: Recommender, queries: Queries, *, block: int | None = None, progress: Callable[[int], Any] | None = None
 ) -> Iterator[tuple[Ints, Tensor]]:
-    """(query numbers, scores (B, M)) block by block, seen items and non-candidates at -inf. The scores' memory is reused.
+    """(query numbers, scores (B, M)) block by block; seen items, non-candidates and items of other domains than the one asked for are
+    at -inf. The scores' memory is reused.
 
     Queries are visited by the length of their history, so that sequence models read little padding.
 
@@ -63,6 +68,7 @@ def score_blocks(
             table = model.item_vectors() if isinstance(model, InnerProduct) else None
             buffer = torch.empty(min(block, len(queries)), queries.n_items, device=device) if table else None
             order = np.argsort(queries.history.lengths, kind="stable")
+            domain_of_item = None if queries.domain_of_item is None else torch.from_numpy(queries.domain_of_item).to(device)
             for start in range(0, len(order), block):
                 rows = order[start : start + block]
                 part = queries.take(rows)
@@ -80,6 +86,9 @@ def score_blocks(
                 if bool(scores.sum().isnan()) and bool(scores.isnan().any()):
                     raise QueryError("the model's scores are not numbers (NaN): its training diverged; try a smaller --learning-rate")
                 scores[batch.row_of_item, batch.items] = -torch.inf
+                if batch.domain is not None:
+                    assert domain_of_item is not None
+                    scores.masked_fill_(domain_of_item != batch.domain[:, None], -torch.inf)
                 if part.candidates is not None:
                     allowed = torch.zeros_like(scores, dtype=torch.bool)
                     at = torch.from_numpy(part.candidates.row_of_value).to(device), torch.from_numpy(part.candidates.values).to(device)
@@ -143,18 +152,42 @@ def rank_truth(
         raise ValueError("every query needs a held-out item to be ranked")
     ranks = np.full((len(queries), int(lengths.max(initial=0))), UNRANKED, dtype=np.int64)
     longest = min(max(list_cutoffs, default=0), queries.n_items)
+    sampled = None if queries.negatives is None else np.full_like(ranks, UNRANKED)
     recommended = {k: np.zeros(queries.n_items, dtype=bool) for k in list_cutoffs}
     higher, ties = None, None
     for rows, scores in score_blocks(model, queries, block=block, progress=progress):
         if higher is None or ties is None:
             higher, ties = torch.empty_like(scores), TieOrder(queries.n_items, seed, scores.device)
+        if sampled is not None:
+            sampled[rows] = _sampled_ranks(scores, queries.take(rows), ranks.shape[1])
         _rank_block(ranks, rows, scores, queries, higher[: len(rows)], ties)
         if longest:
             top = top_items(scores, rows, longest, ties).cpu().numpy()
             for k, marks in recommended.items():
                 found = top[:, :k]
                 marks[found[found >= 0]] = True
-    return Ranking(ranks, lengths, {k: int(marks.sum()) for k, marks in recommended.items()})
+    return Ranking(ranks, lengths, {k: int(marks.sum()) for k, marks in recommended.items()}, sampled)
+
+
+def _sampled_ranks(scores: Tensor, queries: Queries, width: int) -> Ints:
+    """(B, width) 1 + how many of a query's negatives score as high as the held-out item or higher."""
+    assert queries.negatives is not None
+
+    def padded(rows: Ragged, n: int) -> tuple[Tensor, Tensor]:
+        place = torch.arange(n)[None]
+        length = torch.from_numpy(rows.lengths)[:, None]
+        start = torch.from_numpy(rows.offsets[:-1])[:, None]
+        values = torch.from_numpy(rows.values) if len(rows.values) else torch.zeros(1, dtype=torch.int64)
+        return values[(start + place).clamp(max=len(values) - 1)].to(scores.device), (place < length).to(scores.device)
+
+    negatives_BN, drawn_BN = padded(queries.negatives, int(queries.negatives.lengths.max(initial=0)))
+    truth_BG, real_BG = padded(queries.truth, width)
+    rivals_BN = scores.gather(1, negatives_BN)
+    ranks = torch.full(truth_BG.shape, UNRANKED, dtype=torch.int64, device=scores.device)
+    for place in range(width):
+        at_target_B1 = scores.gather(1, truth_BG[:, place : place + 1])
+        ranks[:, place] = 1 + ((rivals_BN >= at_target_B1) & drawn_BN).sum(1)
+    return ranks.masked_fill(~real_BG, UNRANKED).cpu().numpy()
 
 
 def _rank_block(ranks: Ints, rows: Ints, scores: Tensor, queries: Queries, higher: Tensor, ties: TieOrder) -> None:

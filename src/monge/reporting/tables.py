@@ -307,14 +307,38 @@ def run_summary(run: Mapping[str, Any], result: Mapping[str, Any]) -> Renderable
         table.add_column(Text(name), justify="right", no_wrap=True)
     for metric in dict.fromkeys(metric for values in parts.values() for metric in values):
         table.add_row(Text(plain(metric)), *(_cell(values.get(metric), " ") for values in parts.values()))
+    groups = groups_table(result.get("groups", ()))
     return Group(
         headline,
         Text(", ".join(facts), style="dim"),
         Text(),
         table,
         _metrics_caption(parts),
+        *([] if groups is None else [Text(), groups]),
         Text.assemble(("run: ", "dim"), plain(result.get("run", MISSING))),
     )
+
+
+QUERY_GROUPS = ("all", "long-tailed", "cold-start", "no history", "truth in training", "truth not in training")
+"""Groups that a protocol gave its queries, in the order in which they are shown."""
+GROUP_METRICS = ("sampled_hit@10", "sampled_ndcg@10", "hit@10", "ndcg@10")
+
+
+def groups_table(groups: Iterable[Mapping[str, Any]]) -> Table | None:
+    """Group, domain, number of queries and metrics with their intervals, of the groups of a cross-domain split; None where there are none."""
+    rows = [row for name in QUERY_GROUPS for row in groups if row["group"] == name]
+    metrics = [metric for metric in GROUP_METRICS if rows and metric in rows[0]["metrics"]]
+    if not metrics:
+        return None
+    table = _table()
+    for head in ("group", "domain"):
+        table.add_column(Text(head), overflow="fold")
+    for head in ("queries", *metrics):
+        table.add_column(Text(head), justify="right", no_wrap=True)
+    for row in rows:
+        estimates = [_cell(Estimate.of(row["metrics"][metric]), " ") for metric in metrics]
+        table.add_row(Text(plain(row["group"])), Text(plain(row["label"])), Text(f"{row['n_queries']:,}"), *estimates)
+    return table
 
 
 def _table() -> Table:

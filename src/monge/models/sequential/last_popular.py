@@ -1,6 +1,7 @@
 """LastPopular: the items that most often end a training sequence, the same list for everybody.
 
-A trivial baseline for next-item tables: it knows what is fresh, and nothing of the user.
+A trivial baseline for next-item tables: it knows what is fresh, and nothing of the user. Where a protocol says what the training asks
+(`Interactions.examples`), the truths of these are counted: one list a domain, because each query is ranked among its domain's items.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ class LastPopular(nn.Module):
         self.register_buffer("counts", torch.zeros(n_items))
 
     def solve(self, train: Interactions) -> None:
-        """Count the last training item of each user."""
+        """Count the last training item of each user, or the truths of the training's examples."""
+        if train.examples is not None:
+            self.counts.copy_(torch.from_numpy(train.examples.truth.values).bincount(minlength=train.n_items))
+            return
         last = train.position_in_sequence == train.sequences.lengths[train.user] - 1
         self.counts.copy_(torch.from_numpy(train.item[last]).bincount(minlength=train.n_items))
 
