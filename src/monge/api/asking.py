@@ -18,7 +18,7 @@ from monge.data.interactions import ObjectArray
 from monge.errors import ConfigError, QueryError, RunError
 from monge.evaluation import DEFAULT_METRICS, Evaluation, compare_paired, evaluate, parse_metric, top_items
 from monge.evaluation.ranking import TieOrder, score_blocks
-from monge.models import MODELS, ItemVectors, Recommender, find_model
+from monge.models import MODELS, ItemVectors, Recommender, find_model, make_model
 from monge.options import build_config
 from monge.training.run import RunDirectory, disk_errors
 from monge.training.watch import Watch
@@ -194,10 +194,10 @@ def load_run(path: str | Path, *, trusted: Collection[str] = ()) -> Run:
         raise RunError(f"{path}: run.json is damaged ({type(error).__name__}: {error}); restore it from a copy or train again") from error
     if len(histories) != len(users):
         raise RunError(f"{path}: damaged: {len(histories)} histories for {len(users)} users")
-    model = cls(config, n_users=len(users), n_items=len(items))  # pyright: ignore[reportCallIssue] (the contract's constructor)
-    assert isinstance(model, nn.Module)
+    model = make_model(cls, config, n_users=len(users), n_items=len(items), item_columns=columns)
     directory.load_weights(model)
     model.eval()
+    assert isinstance(model, Recommender)
     result = directory.read_json("result.json") if (directory.path / "result.json").exists() else {}
     return Run(directory, model, users, items, columns, histories, info, result)
 

@@ -15,7 +15,7 @@ from monge.data import Interactions, Split, load
 from monge.errors import ConfigError, DataError, UnknownNameError, nearest
 from monge.evaluation import parse_metric
 from monge.evaluation.metrics import SAMPLED
-from monge.models import Recommender
+from monge.models import Recommender, make_model
 from monge.options import build_config, option_names
 from monge.training.loop import TrainingConfig
 from monge.training.watch import Watch
@@ -92,9 +92,8 @@ def check_sampled(metrics: Sequence[str], split: Split) -> None:
 def initialised(cls: type[Recommender], config: Any, split: Split, seed: int) -> nn.Module:
     """The model with its first weights."""
     torch.manual_seed(seed)
-    model = cls(config, n_users=split.train.n_users, n_items=split.train.n_items)  # pyright: ignore[reportCallIssue] (the contract's constructor)
-    assert isinstance(model, nn.Module)
-    return model
+    train = split.train
+    return make_model(cls, config, n_users=train.n_users, n_items=train.n_items, item_columns=train.item_columns)
 
 
 def learnt_from(cls: type[Recommender], split: Split) -> Interactions:

@@ -14,7 +14,7 @@ from monge.losses.observation import (
     weighted_gaussian,
 )
 from monge.losses.ranking import binary_cross_entropy, bpr, full_cross_entropy, gbce, sampled_softmax
-from monge.losses.variational import kl_of_flow, kl_to_standard_normal
+from monge.losses.variational import denoising_weight, interest_bounds, kl_of_flow, kl_of_gaussians, kl_to_standard_normal
 
 __all__ = [
     "accelerated_sinkhorn",
@@ -23,12 +23,15 @@ __all__ = [
     "binary_cross_entropy",
     "bpr",
     "concentration",
+    "denoising_weight",
     "full_cross_entropy",
     "gaussian",
     "gbce",
     "info_nce",
     "info_nce_two_views",
+    "interest_bounds",
     "kl_of_flow",
+    "kl_of_gaussians",
     "kl_to_standard_normal",
     "multinomial",
     "poisson",

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
+from torch import nn
+
+from monge.data import Domains
+from monge.data.interactions import ObjectArray
 from monge.errors import UnknownNameError, nearest
 from monge.models.contract import InnerProduct, ItemVectors, Recommender, Solvable, Trainable
 
@@ -31,6 +37,7 @@ MODELS = {
     "stosa": "monge.models.sequential.stosa:STOSA",
     "coserec": "monge.models.sequential.coserec:CoSeRec",
     "mstein": "monge.models.sequential.mstein:MStein",
+    "i2vae": "monge.models.crossdomain.i2vae:I2VAE",
 }
 """Name on the command line -> where the class is."""
 
@@ -55,4 +62,16 @@ def find_model(name: str) -> type[Recommender]:
     return model
 
 
-__all__ = ["MODELS", "InnerProduct", "ItemVectors", "Recommender", "Solvable", "Trainable", "find_model"]
+def make_model(cls: type[Recommender], config: Any, *, n_users: int, n_items: int, item_columns: Mapping[str, ObjectArray]) -> nn.Module:
+    """A model with its first weights; one that declares `needs_domains` is also told the domains of the items.
+
+    Raises:
+        DataError: it needs domains, and the items have none.
+    """
+    more = {"domains": Domains.of(item_columns)} if getattr(cls, "needs_domains", False) else {}
+    model = cls(config, n_users=n_users, n_items=n_items, **more)  # pyright: ignore[reportCallIssue] (the contract's constructor)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+__all__ = ["MODELS", "InnerProduct", "ItemVectors", "Recommender", "Solvable", "Trainable", "find_model", "make_model"]

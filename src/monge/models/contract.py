@@ -2,7 +2,8 @@
 
 A model is a `torch.nn.Module` built as `Model(config, n_users=..., n_items=...)`, with its frozen config dataclass named
 in the class attribute `Config`. Whatever it needs to answer queries lives in parameters and persistent buffers, because
-those are what a run directory keeps.
+those are what a run directory keeps. A model of several domains says `needs_domains = True` and gets `domains=Domains` beside the
+counts: whose items are whose.
 
 Axes: B queries, V width of a vector.
 """
