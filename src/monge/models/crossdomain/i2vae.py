@@ -38,6 +38,8 @@ from monge.nn.interests import Attention, InterestEncoder, pooled
 from monge.sampling import ExampleBatch, ExampleBatches, by_domain
 
 INFINITY = float("inf")
+PIECE = 64
+"""Sequences of like length that are encoded together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,17 +374,28 @@ class I2VAE(nn.Module):
         )
 
     def _states(self, number: int, sequences_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) items of one domain -> states (B, T, D) and which places are real; rows without an item are not encoded."""
+        """(B, T) items of one domain -> states (B, T, D) and which places are real.
+
+        Where pads do not count, rows of like length are encoded together, trimmed to the longest of them, and empty ones not at all.
+        """
         real_BT = sequences_BT != self.n_items
         encoder = self.encoders[number]
-        some = real_BT.any(1).nonzero().squeeze(1)
-        if not self.config.mask_pads or len(some) == len(sequences_BT):
+        if not self.config.mask_pads:
             return encoder(self.items(self.row_of_item[sequences_BT]), real_BT), real_BT
-        states_BTD = torch.zeros(*sequences_BT.shape, self.config.dim, device=sequences_BT.device)
-        if len(some):
-            states = encoder(self.items(self.row_of_item[sequences_BT[some]]), real_BT[some])
-            states_BTD = states_BTD.to(states.dtype).index_copy(0, some, states)
-        return states_BTD, real_BT
+        length_B = (real_BT.shape[1] - real_BT.int().argmax(1)) * real_BT.any(1)
+        longest_last = length_B.argsort(stable=True)
+        pieces: list[Tensor] = []
+        for rows in longest_last.split(PIECE):
+            length = int(length_B[rows[-1]])
+            short = sequences_BT[rows, real_BT.shape[1] - length :]
+            if not length:
+                pieces.append(self.items.weight.new_zeros(len(rows), real_BT.shape[1], self.config.dim))
+                continue
+            states = encoder(self.items(self.row_of_item[short]), short != self.n_items)
+            pieces.append(F.pad(states, (0, 0, real_BT.shape[1] - length, 0)))
+        back = torch.empty_like(longest_last)
+        back[longest_last] = torch.arange(len(back), device=back.device)
+        return torch.cat(pieces)[back], real_BT
 
     def wanted(self, number: int, latents: Latents, *, cold: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
         """What users want in a domain, (B, D), and the augmented latent, (B, D); `cold` (B,) marks those whose own latents are masked."""
@@ -409,7 +422,7 @@ class I2VAE(nn.Module):
             cold = cold | (latents.has_other & (torch.rand(len(cold), device=cold.device) < config.domain_dropout))
         wanted_BD, augmented_BD = self.wanted(number, latents, cold=cold, sample=self.training)
         scored_BN = self._pairs(wanted_BD, torch.cat([targets[:, None], negatives], 1))
-        log_likelihood = -F.softplus(-scored_BN[:, 0]) - F.softplus(scored_BN[:, 1:]).mean(1)
+        log_likelihood = -(F.softplus(-scored_BN[:, 0]) + F.softplus(scored_BN[:, 1:]).sum(1)) / scored_BN.shape[1]
         clamped = config.deviation == "clamped"
         prior = self.prior_mean[number], deviation_of(self.prior_raw[number], clamped=True) if clamped else self.prior_raw[number].exp()
         if config.priors == "scalar" and not clamped:

@@ -147,42 +147,57 @@ class PseudoSequences(nn.Module):
 
     def _recall(self, items: Tensor, row: Tensor, domain_B: Tensor, n: int) -> Tensor:
         n_rows, n_items = len(domain_B), len(self.domain_of_item)
-        if self.kind == "random":
-            return self._best(self._noise(items, row, n_rows), items, row, domain_B, None, n)
-        added: list[Tensor] = []
+        found_BN = torch.full((n_rows, n), n_items, dtype=torch.int64, device=items.device)
+        added: list[list[Tensor]] = [[] for _ in range(self.n_domains)]
         more = items, row
-        for _ in range(self.n_rounds - 1):
-            scores_BI = self._scores(*more, n_rows)
-            for number in range(self.n_domains):
-                best = self._best(scores_BI, *more, torch.full_like(domain_B, number), None, PER_ROUND)
-                added.append(best)
-                at, place = (best < n_items).nonzero(as_tuple=True)
-                more = torch.cat([more[0], best[at, place]]), torch.cat([more[1], at])
-        return self._best(self._scores(*more, n_rows), items, row, domain_B, torch.cat(added, 1) if added else None, n)
+        for _ in range(self.n_rounds - 1 if self.kind == "lightgcn" else 0):
+            users_BD = self._users(*more, n_rows)
+            best = [self._best(number, users_BD, *more, None, PER_ROUND) for number in range(self.n_domains)]
+            for number, some in enumerate(best):
+                added[number].append(some)
+            at, place = (torch.cat(best, 1) < n_items).nonzero(as_tuple=True)
+            more = torch.cat([more[0], torch.cat(best, 1)[at, place]]), torch.cat([more[1], at])
+        users_BD = self._users(*more, n_rows)
+        for number in range(self.n_domains):
+            rows = (domain_B == number).nonzero().squeeze(1)
+            if len(rows):
+                place = torch.full((n_rows,), -1, dtype=torch.int64, device=items.device)
+                place[rows] = torch.arange(len(rows), device=items.device)
+                mine = place[row] >= 0
+                first = torch.cat(added[number], 1)[rows] if added[number] else None
+                found_BN[rows] = self._best(number, users_BD[rows], items[mine], place[row[mine]], first, n)
+        return found_BN
 
-    def _scores(self, items: Tensor, row: Tensor, n_rows: int) -> Tensor:
+    def _users(self, items: Tensor, row: Tensor, n_rows: int) -> Tensor:
+        """(B, D) what user nodes with these edges receive; or, at random, a number of each history, (B, 1)."""
+        if self.kind == "random":
+            seed_B = torch.zeros(n_rows, dtype=torch.int64, device=items.device).index_add_(0, row, (items + 1) * 2654435761)
+            return seed_B[:, None]
         users_BD = torch.zeros(n_rows, self.reach.shape[1], device=items.device).index_add_(0, row, self.reach[items])
-        users_BD = users_BD * torch.bincount(row, minlength=n_rows).clamp(min=1).rsqrt()[:, None]
-        return users_BD @ self.items.T
+        return users_BD * torch.bincount(row, minlength=n_rows).clamp(min=1).rsqrt()[:, None]
 
-    def _noise(self, items: Tensor, row: Tensor, n_rows: int) -> Tensor:
-        """(B, I) numbers without order that depend on the history alone, so that a query asked twice gets one answer."""
-        seed_B = torch.zeros(n_rows, dtype=torch.int64, device=items.device).index_add_(0, row, (items + 1) * 2654435761)
-        mixed = (seed_B[:, None] + torch.arange(len(self.domain_of_item), device=items.device) * 40503) * 6364136223846793005
-        return ((mixed ^ (mixed >> 29)) * 2862933555777941757 >> 40).float()
+    def _scores(self, users_BD: Tensor, columns_C: Tensor) -> Tensor:
+        """(B, C); at random: numbers without order that depend on the history alone, so that a query asked twice gets one answer."""
+        if self.kind == "lightgcn":
+            return users_BD @ self.items[columns_C].T
+        mixed = (users_BD + columns_C * 40503) * 6364136223846793005
+        return (((mixed ^ (mixed >> 29)) * 2862933555777941757) >> 40).float()
 
-    def _best(self, scores_BI: Tensor, items: Tensor, row: Tensor, domain_B: Tensor, first: Tensor | None, n: int) -> Tensor:
-        """The n best known items of each row's domain that its items have not; those of `first` before all others, in their order."""
+    def _best(self, number: int, users_BD: Tensor, items: Tensor, row: Tensor, first: Tensor | None, n: int) -> Tensor:
+        """(B, n) the best known items of a domain that the rows' items have not; those of `first` before all others, in their order."""
         n_items = len(self.domain_of_item)
-        scores_BI = scores_BI.clone()
-        if first is not None:
+        columns_C = ((self.domain_of_item == number) & self.known).nonzero().squeeze(1)
+        column = torch.full((n_items + 1,), len(columns_C), dtype=torch.int64, device=items.device)
+        column[columns_C] = torch.arange(len(columns_C), device=items.device)
+        scores_BC = self._scores(users_BD, columns_C)
+        if first is not None and len(columns_C):
             at, place = (first < n_items).nonzero(as_tuple=True)
-            above = scores_BI.amax(1, keepdim=True).clamp(min=0) + first.shape[1]
-            scores_BI[at, first[at, place]] = above[at, 0] - place.to(scores_BI.dtype) / 2
-        scores_BI[row, items] = -torch.inf
-        scores_BI.masked_fill_((self.domain_of_item != domain_B[:, None]) | ~self.known, -torch.inf)
-        values, best = scores_BI.topk(min(n, n_items), dim=1)
-        best = best.masked_fill(values == -torch.inf, n_items)
+            above = scores_BC.amax(1).clamp(min=0) + first.shape[1]
+            scores_BC[at, column[first[at, place]]] = above[at] - place.to(scores_BC.dtype) / 2
+        here = column[items] < len(columns_C)
+        scores_BC[row[here], column[items[here]]] = -torch.inf
+        values, best = scores_BC.topk(min(n, len(columns_C)), dim=1)
+        best = columns_C[best].masked_fill(values == -torch.inf, n_items)
         return nn.functional.pad(best, (0, n - best.shape[1]), value=n_items)
 
 
