@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from monge.data import Queries, Ragged, Vocabulary
+from monge.data import Domains, Queries, Ragged, Vocabulary
 from monge.data.files import write_atomically
 from monge.data.interactions import ObjectArray
 from monge.errors import ConfigError, QueryError, RunError
@@ -51,25 +51,37 @@ class Run:
         self,
         user: int | str | None = None,
         *,
-        history: Sequence[int | str] | None = None,
+        history: Sequence[int | str] | Mapping[str, Sequence[int | str]] | None = None,
+        domain: str | None = None,
         k: int | None = None,
         exclude: Sequence[int | str] = (),
         include_seen: bool = False,
     ) -> list[dict[str, Any]]:
         """The best k items for one user, or for somebody with the given history (oldest first); without k 10, or all where there are fewer.
 
+        Args:
+            user: of the run's log. history: of anybody: items in the order in which they were taken, or those of each domain by its name
+                (then items may be called as the domain's file called them).
+            domain: only items of this domain, for runs whose items have domains; None: of all.
+            k, exclude, include_seen: how many, items that must not come, whether seen items may.
+
         Returns:
             Rows of user_id, item_id, score, rank (and title where items have one), best first. What was seen is left out, so there may be
             fewer than k.
 
         Raises:
-            QueryError: an unknown user or item, or neither a user nor a history. ConfigError: k is out of range.
+            QueryError: an unknown user or item, or neither a user nor a history. ConfigError: k is out of range. UnknownNameError: no such
+                domain. DataError: a domain is asked for, and the run's items have none.
         """
         if (user is None) == (history is None):
             raise QueryError("give either a user or a history")
-        k = min(FEW, len(self.items)) if k is None else k
-        if not 1 <= k <= len(self.items):
-            raise ConfigError(f"--k must be between 1 and the number of items, {len(self.items)}; got {k}")
+        domains = None if domain is None else Domains.of(self.item_columns)
+        here = None if domains is None or domain is None else domains.of_item == domains.number(domain)
+        n_items = len(self.items) if here is None else int(here.sum())
+        k = min(FEW, n_items) if k is None else k
+        if not 1 <= k <= n_items:
+            of_what = "items" if domain is None else f"items of {domain}"
+            raise ConfigError(f"--k must be between 1 and the number of {of_what}, {n_items}; got {k}")
         number = -1
         if user is not None:
             number = self.users.number(user)
@@ -77,15 +89,24 @@ class Run:
                 raise QueryError(f"user {user!r} is unknown to this run; give --history with items instead")
             known = self.histories[number]
         else:
-            known = self._item_numbers(history or ())
+            known = self._known(history or ())
         left_out = np.concatenate([self._item_numbers(exclude), known if not include_seen else known[:0]])
-        query = Queries(n_items=len(self.items), user=np.array([number]), history=Ragged.from_lists([known.tolist()]), truth=NOTHING)
+        query = Queries(
+            n_items=len(self.items),
+            user=np.array([number]),
+            history=Ragged.from_lists([known.tolist()]),
+            truth=NOTHING,
+            domain=None if domains is None or domain is None else np.array([domains.number(domain)]),
+            domain_of_item=None if domains is None else domains.of_item,
+        )
         assert isinstance(self.model, nn.Module)
         self.model.eval()
         with torch.inference_mode():
             batch = query.batch(next(iter([*self.model.parameters(), *self.model.buffers()])).device)
             scores = self.model.scores(batch).float().clone()
             scores[0, torch.from_numpy(left_out)] = -torch.inf
+            if here is not None:
+                scores[0, torch.from_numpy(~here)] = -torch.inf
             best = top_items(scores, np.array([0]), k, TieOrder(len(self.items), 0, scores.device))[0].tolist()
         titles = self.item_columns.get("title")
         rows: list[dict[str, Any]] = []
@@ -155,6 +176,22 @@ class Run:
             buffer = io.BytesIO()
             frame.write_parquet(buffer)
             write_atomically(path, buffer.getvalue())
+
+    def _known(self, history: Sequence[int | str] | Mapping[str, Sequence[int | str]]) -> np.ndarray[Any, Any]:
+        """The item numbers of a history, or of a history a domain, one domain after the other."""
+        if not isinstance(history, Mapping):
+            return self._item_numbers(history)
+        domains = Domains.of(self.item_columns)
+        found: list[np.ndarray[Any, Any]] = []
+        for name, ids in history.items():
+            number = domains.number(name)
+            full = [item if self.items.number(item) >= 0 else f"{name}:{item}" for item in ids]
+            numbers = self._item_numbers(full)
+            for item, at in zip(ids, numbers.tolist(), strict=True):
+                if domains.of_item[at] != number:
+                    raise QueryError(f"item {item} is of domain {domains.names[domains.of_item[at]]!r}, not {name!r}")
+            found.append(numbers)
+        return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
     def _item_numbers(self, ids: Sequence[int | str]) -> np.ndarray[Any, Any]:
         numbers = self.items.encode(list(ids))

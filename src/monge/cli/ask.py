@@ -44,14 +44,28 @@ def evaluate(run: Path, metrics: str | None, part: str, per_query: Path | None, 
 @click.command(cls=click.RichCommand)
 @RUN
 @click.option("--user", help="A user of the log.")
-@click.option("--history", metavar="A,B,C", help="Items, oldest first, of somebody whom the log need not know.")
+@click.option(
+    "--history",
+    multiple=True,
+    metavar="A,B,C",
+    help="Items, oldest first, of somebody whom the log need not know; or DOMAIN=A,B,C, repeatable, one for each domain.",
+)
+@click.option("--domain", metavar="NAME", help="Only items of this domain; else of all.")
 @click.option("--k", type=int, help="How many items; 10 if not said.")
 @click.option("--exclude", metavar="A,B,C", default="", help="Items to leave out.")
 @click.option("--include-seen", is_flag=True, help="Also recommend what is in the history.")
 @TRUST
 @JSON
 def recommend(
-    run: Path, user: str | None, history: str | None, k: int | None, exclude: str, include_seen: bool, trust: tuple[str, ...], as_json: bool
+    run: Path,
+    user: str | None,
+    history: tuple[str, ...],
+    domain: str | None,
+    k: int | None,
+    exclude: str,
+    include_seen: bool,
+    trust: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """The best items for a user of the log, or for a history.
 
@@ -62,15 +76,19 @@ def recommend(
     from monge.reporting import recommendations_table
 
     loaded = load_run(run, trusted=trust)
-    items = None if history is None else _ids(history)
-    rows = loaded.recommend(user, history=items, k=k, exclude=_ids(exclude), include_seen=include_seen)
+    items = _history(history)
+    rows = loaded.recommend(user, history=items, domain=domain, k=k, exclude=_ids(exclude), include_seen=include_seen)
     if as_json:
         print_json(rows)
         return
     if not rows:
         stdout.print("Nothing is left to recommend: every item is in the history or excluded; --include-seen shows them.", soft_wrap=True)
         return
-    whom = f"user {user}" if user is not None else f"a history of {len(items or [])} items"
+    whom = (
+        f"user {user}"
+        if user is not None
+        else f"a history of {sum(map(len, items.values())) if isinstance(items, dict) else len(items or [])} items"
+    )
     stdout.print(recommendations_table([{**row, "item": row["item_id"]} for row in rows], title=f"For {whom}"))
 
 
@@ -151,6 +169,21 @@ def show(run: Path, as_json: bool) -> None:
     stdout.print(options_table(info["training"], title="training"))
     stdout.print(description_table(info["data"]["describe"]))
     stdout.print(options_table(info["environment"], title="environment"))
+
+
+def _history(given: tuple[str, ...]) -> list[str] | dict[str, list[str]] | None:
+    """`A,B` -> [A, B]; `books=A,B` and `films=C` -> {books: [A, B], films: [C]}."""
+    if not given:
+        return None
+    if any("=" in text for text in given):
+        parts = [text.partition("=") for text in given]
+        for name, equals, _ in parts:
+            if not equals:
+                raise click.UsageError(f"--history takes items, or DOMAIN=items for every domain; got {name!r} beside the others")
+        return {name.strip(): _ids(ids) for name, _, ids in parts}
+    if len(given) > 1:
+        raise click.UsageError("--history is given once; or once a domain, as DOMAIN=items")
+    return _ids(given[0])
 
 
 def _ids(text: str) -> list[str]:

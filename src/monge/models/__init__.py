@@ -37,6 +37,12 @@ MODELS = {
     "stosa": "monge.models.sequential.stosa:STOSA",
     "coserec": "monge.models.sequential.coserec:CoSeRec",
     "mstein": "monge.models.sequential.mstein:MStein",
+    "svae": "monge.models.sequential.svae:SVAE",
+    "domain-sasrec": "monge.models.crossdomain.domain_sasrec:DomainSASRec",
+    "domain-multvae": "monge.models.crossdomain.domain_multvae:DomainMultVAE",
+    "domain-svae": "monge.models.crossdomain.domain_svae:DomainSVAE",
+    "c2dsr": "monge.models.crossdomain.c2dsr:C2DSR",
+    "savae": "monge.models.crossdomain.savae:SAVAE",
     "i2vae": "monge.models.crossdomain.i2vae:I2VAE",
 }
 """Name on the command line -> where the class is."""

@@ -10,7 +10,7 @@ z_a^x masked; whoever has items of X alone gets z_t^y = 0, its prior's mean.
 
 Source: Ning et al., "i2VAE", UAI 2025, secs. 3 and D.2. Ours: more than two domains (Y is then all others pooled: their states side by
 side); pads are left out of attention and means; terms of an empty history are left out; KL(z_t^y || r^y) counts users with both histories;
-sigma = softplus + 1e-4; `domain_dropout`, `kl_warmup`, `n_negatives`. The authors' code differs in many places: each is an option, and
+sigma = softplus + 1e-4; `domain_dropout`, `kl_weight`, `kl_warmup`, `n_negatives`. The authors' code differs in many places: each is an option, and
 `REFERENCE` holds them all.
 
 Axes: K domains, B users, T positions, P pseudo-items, D width, N negatives.
@@ -74,6 +74,8 @@ class I2VAEConfig:
     """Weight of the cross-domain and disentangling regularisers."""
     domain_dropout: float = 0.0
     """Share of the examples with both histories that train as if they were cold-start (ours)."""
+    kl_weight: float = 1.0
+    """Weight of all KL terms (ours; the paper's objective has 1, where it sums over the width and the log loss is one number an example)."""
     kl_warmup: int = 0
     """Epochs in which the weight of all KL terms rises from 0 to 1 (ours); 0: it is 1 at once."""
     n_negatives: int = 1
@@ -127,7 +129,14 @@ class I2VAEConfig:
         check_ranges(self, dim=(1, INFINITY), max_length=(1, INFINITY), n_pseudo=(1, INFINITY), psg_rounds=(1, INFINITY))
         check_ranges(self, psg_epochs=(1, INFINITY), n_blocks=(0, INFINITY), n_heads=(1, INFINITY), cross_heads=(1, INFINITY))
         check_ranges(self, dropout=(0, 0.99), head_dropout=(0, 0.99), lambda_a=(0, INFINITY), lambda_c=(0, INFINITY), domain_dropout=(0, 1))
-        check_ranges(self, kl_warmup=(0, INFINITY), n_negatives=(1, INFINITY), augmentation_weight=(0, INFINITY), batch_size=(1, INFINITY))
+        check_ranges(
+            self,
+            kl_weight=(0, INFINITY),
+            kl_warmup=(0, INFINITY),
+            n_negatives=(1, INFINITY),
+            augmentation_weight=(0, INFINITY),
+            batch_size=(1, INFINITY),
+        )
         check_ranges(self, weight_decay=(0, INFINITY))
         check_positive(self, "learning_rate")
         for name in ("n_heads", "cross_heads"):
@@ -326,7 +335,7 @@ class I2VAE(nn.Module):
 
     def loss(self, batch: ExampleBatch) -> dict[str, Tensor]:
         """The objective's parts, weighted, in nats an example."""
-        beta = min(1.0, batch.epoch / self.config.kl_warmup) if self.config.kl_warmup else 1.0
+        beta = self.config.kl_weight * (min(1.0, batch.epoch / self.config.kl_warmup) if self.config.kl_warmup else 1.0)
         totals: dict[str, Tensor] = {}
         for number in range(self.n_domains):
             rows = (batch.domain == number).nonzero().squeeze(1)

@@ -1,0 +1,67 @@
+"""SASRec on each domain alone, for tables of cross-domain models.
+
+Source: Kang & McAuley, ICDM 2018; the settings are those of i2VAE's paper (Ning et al., UAI 2025, D.1). See
+`per_domain` for what such a model sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from monge.data import Domains, Interactions, QueryBatch
+from monge.models.contract import Batches
+from monge.models.crossdomain.domain_scores import scores_by_domain
+from monge.models.crossdomain.per_domain import PerDomain
+from monge.models.sequential.sasrec import SASRec, SASRecConfig
+from monge.nn.transformer import Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainSASRecConfig(SASRecConfig):
+    """SASRec's options, with other defaults."""
+
+    dim: int = 128
+    """Width of items and states."""
+    max_length: int = 20
+    """How many of the newest items of a history are read."""
+    n_heads: int = 1
+    """Attention heads; must divide the width."""
+    dropout: float = 0.2
+    """Dropout on embeddings and on what a layer adds."""
+    attention_dropout: float = 0.2
+    """Dropout on attention weights."""
+    norm: Norm = "pre"
+    """post: layer norms behind attention and feed-forward (S3-Rec variant); pre: before them (the original)."""
+    batch_size: int = 512
+    """Users in a training batch."""
+    learning_rate: float = 8e-4
+    """Adam's step size."""
+
+
+class DomainSASRec(nn.Module):
+    """One SASRec a domain; queries without a history in their domain get the domain's counts."""
+
+    Config: ClassVar = DomainSASRecConfig
+    answers_unknown_users: ClassVar = True
+    needs_domains: ClassVar = True
+
+    def __init__(self, config: DomainSASRecConfig, *, n_users: int, n_items: int, domains: Domains) -> None:
+        super().__init__()
+        self.config = config
+        self.each = PerDomain(lambda n: SASRec(config, n_users=n_users, n_items=n), domains)
+
+    def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
+        """The batches of all domains' models."""
+        return self.each.batches(train, seed=seed, device=device)
+
+    def loss(self, batch: tuple[int, Any]) -> dict[str, Tensor]:
+        """The loss of one domain's model."""
+        return self.each.loss(batch)
+
+    def scores(self, queries: QueryBatch) -> Tensor:
+        """(B, n_items); -inf on items of other domains than the one that a query asks for."""
+        return scores_by_domain(self.each, queries, queries.items.new_zeros(self.each.n_domains, len(queries), 1))
