@@ -16,18 +16,14 @@ def with_domains(log: Interactions, labels: list[str]) -> Interactions:
 
 
 def rounds(n_users: int = 48, n_items: int = 6, n_domains: int = 2, single: int = 0) -> Interactions:
-    """User u begins at item u mod n and walks on in each domain by turns, 4 items each; the first `single` users have the first domain alone.
+    """User u begins at item u mod n and walks on in each domain by turns, 4 items each; the first `single` users have only domain a.
 
     Item j of domain d has the number d n + j. Domain d starts d items ahead.
     """
     sequences = []
     for user in range(n_users):
         alone = user < single
-        walk = [
-            domain * n_items + (user + step + domain) % n_items
-            for step in range(4)
-            for domain in range(1 if alone else n_domains)
-        ]
+        walk = [domain * n_items + (user + step + domain) % n_items for step in range(4) for domain in range(1 if alone else n_domains)]
         sequences.append(walk)
     if n_users:
         sequences.append(list(range(n_domains * n_items)))  # everything once, so that no item is unknown

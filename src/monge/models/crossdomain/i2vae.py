@@ -10,8 +10,8 @@ z_a^x masked; whoever has items of X alone gets z_t^y = 0, its prior's mean.
 
 Source: Ning et al., "i2VAE", UAI 2025, secs. 3 and D.2. Ours: more than two domains (Y is then all others pooled: their states side by
 side); pads are left out of attention and means; terms of an empty history are left out; KL(z_t^y || r^y) counts users with both histories;
-sigma = softplus + 1e-4; `domain_dropout`, `kl_weight`, `kl_warmup`, `n_negatives`. The authors' code differs in many places: each is an option, and
-`REFERENCE` holds them all.
+sigma = softplus + 1e-4; `domain_dropout`, `kl_weight`, `kl_warmup`, `n_negatives`. The authors' code differs in many places: each is an
+option, and `REFERENCE` holds them all.
 
 Axes: K domains, B users, T positions, P pseudo-items, D width, N negatives.
 """
@@ -75,7 +75,7 @@ class I2VAEConfig:
     domain_dropout: float = 0.0
     """Share of the examples with both histories that train as if they were cold-start (ours)."""
     kl_weight: float = 1.0
-    """Weight of all KL terms (ours; the paper's objective has 1, where it sums over the width and the log loss is one number an example)."""
+    """Weight of all KL terms (ours; the paper has 1: they are sums over the width, the log loss is a mean over two labels)."""
     kl_warmup: int = 0
     """Epochs in which the weight of all KL terms rises from 0 to 1 (ours); 0: it is 1 at once."""
     n_negatives: int = 1

@@ -1,0 +1,279 @@
+"""Domains, the cross-domain protocol, the released files, and the leak checks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monge.data import Interactions, Split, check_leaks, cross_domain, load, read, read_domains, read_released, released
+from monge.data.cross_domain import long_tail_bound
+from monge.data.domains import Domains
+from monge.data.examples import examples_of
+from monge.data.leaks import order_agreement, truth_in_history, truth_in_training
+from monge.errors import ConfigError, DataError, UnknownNameError
+from tests.conftest import log_of, queries_of
+from tests.crossdomain import rounds, with_domains
+
+ROWS = st.lists(st.tuples(st.integers(0, 14), st.integers(0, 11), st.integers(0, 30)), min_size=60, max_size=140)
+
+
+def log_with_times(rows: list[tuple[int, int, int]]) -> Interactions:
+    """Items 0..5 are of domain a, 6..11 of b."""
+    user, item, time = zip(*rows, strict=True)
+    log = Interactions.from_columns(list(user), list(item), time=list(time))
+    return with_domains(log, ["ab"[int(identifier) // 6] for identifier in log.items.ids.tolist()])
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=ROWS, seed=st.integers(0, 99), cold=st.sampled_from([0.0, 0.2, 1.0]))
+def test_what_every_cross_domain_split_holds(rows: list[tuple[int, int, int]], seed: int, cold: float) -> None:
+    log = log_with_times(rows)
+    if len(set(log.item_columns["domain"].tolist())) < 2:
+        return
+    try:
+        split = cross_domain(log, validation=0.2, test=0.2, cold_start=cold, n_negatives=2, seed=seed)
+    except DataError:
+        return  # too few users with an example
+    of_item = Domains.of(log.item_columns).of_item
+    assert split.train.examples is not None
+    parts = (split.train.examples, split.validation, split.test)
+    users = [set(part.user.tolist()) for part in parts]
+    assert not users[0] & users[1]
+    assert not users[0] & users[2]
+    assert not users[1] & users[2]
+    assert not (users[1] | users[2]) & set(split.train.user.tolist())
+    assert set(zip(split.train.user.tolist(), split.train.item.tolist(), strict=True)) <= set(
+        zip(log.user.tolist(), log.item.tolist(), strict=True)
+    )
+    for part in parts:
+        assert part.domain is not None
+        for place, (user, domain) in enumerate(zip(part.user.tolist(), part.domain.tolist(), strict=True)):
+            truth, history = int(part.truth[place][0]), part.history[place].tolist()
+            mine = np.flatnonzero(log.user == user)
+            in_domain = mine[of_item[log.item[mine]] == domain]
+            assert truth == log.item[in_domain[-1]]
+            assert truth not in history
+            assert log.time is not None
+            target_time = log.time[in_domain[-1]]
+            for item in history:
+                at = mine[log.item[mine] == item]
+                if of_item[item] == domain:
+                    assert at[0] < in_domain[-1]
+                else:
+                    assert log.time[at[0]] < target_time
+            if part.negatives is not None:
+                drawn = part.negatives[place].tolist()
+                assert len(set(drawn)) == len(drawn)
+                assert not set(drawn) & set(log.item[mine].tolist())
+                assert all(of_item[item] == domain for item in drawn)
+    for part in parts[1:]:
+        own = [bool((of_item[part.history[place]] == part.domain[place]).any()) for place in range(len(part))]  # pyright: ignore[reportOptionalSubscript]
+        named = [label is not None for label in part.groups["cold-start"].tolist()]
+        assert named == [not known and len(part.history[place]) > 0 for place, known in enumerate(own)]
+        if cold == 1.0:
+            assert not any(known and (of_item[part.history[place]] != part.domain[place]).any() for place, known in enumerate(own))  # pyright: ignore[reportOptionalSubscript]
+    assert split.fold_in is not None
+    truths = {(user, int(part.truth[place][0])) for part in parts[1:] for place, user in enumerate(part.user.tolist())}
+    assert not truths & set(zip(split.fold_in.user.tolist(), split.fold_in.item.tolist(), strict=True))
+    again = cross_domain(log, validation=0.2, test=0.2, cold_start=cold, n_negatives=2, seed=seed)
+    assert again.test.history.values.tolist() == split.test.history.values.tolist()
+    assert again.test.negatives is not None
+    assert split.test.negatives is not None
+    assert again.test.negatives.values.tolist() == split.test.negatives.values.tolist()
+
+
+def test_a_split_file_keeps_domains_negatives_groups_and_examples(tmp_path: Path) -> None:
+    split = cross_domain(rounds(single=12), validation=0.2, test=0.2, n_negatives=2)
+    split.save(tmp_path / "split.safetensors")
+    found = Split.load(tmp_path / "split.safetensors")
+    for name in ("validation", "test"):
+        one, other = getattr(split, name), getattr(found, name)
+        assert one.domain.tolist() == other.domain.tolist()
+        assert one.domain_of_item.tolist() == other.domain_of_item.tolist()
+        assert one.negatives.values.tolist() == other.negatives.values.tolist()
+        assert {key: labels.tolist() for key, labels in one.groups.items()} == {
+            key: labels.tolist() for key, labels in other.groups.items()
+        }
+    assert found.train.examples is not None
+    assert split.train.examples is not None
+    assert found.train.examples.history.values.tolist() == split.train.examples.history.values.tolist()
+    assert found.notes == split.notes
+
+
+def test_density_thins_inputs_and_overlap_thins_users_and_truths_stay() -> None:
+    log = rounds(single=12)
+    options = {"validation": 0.2, "test": 0.2, "n_negatives": 2}
+    whole, thin, few = (cross_domain(log, **options, **more) for more in ({}, {"density": 0.5}, {"overlap": 0.25}))
+    assert thin.test.truth.values.tolist() == whole.test.truth.values.tolist()
+    assert thin.test.history.lengths.tolist() == np.ceil(whole.test.history.lengths / 2).astype(int).tolist()
+    assert whole.train.examples is not None
+    assert thin.train.examples is not None
+    assert few.train.examples is not None
+    assert thin.train.examples.truth.values.tolist() == whole.train.examples.truth.values.tolist()
+    assert len(thin.train) < len(whole.train)
+    several = len({user for user in whole.train.user.tolist() if user >= 12})
+    assert len({user for user in few.train.user.tolist() if user >= 12}) == int(np.floor(0.25 * several + 0.5))
+    assert few.test.history.values.tolist() == whole.test.history.values.tolist()
+
+
+def test_wrong_options_and_logs_are_told() -> None:
+    log = rounds()
+    with pytest.raises(ConfigError, match="cold_start must lie between 0 and 1; got 2"):
+        cross_domain(log, cold_start=2)
+    with pytest.raises(ConfigError, match="density must be greater than 0"):
+        cross_domain(log, density=0)
+    with pytest.raises(ConfigError, match="n_negatives must be at least 0"):
+        cross_domain(log, n_negatives=-1)
+    with pytest.raises(DataError, match="needs items of two domains or more, and all items are of 'a'"):
+        cross_domain(with_domains(log, ["a"] * log.n_items))
+    with pytest.raises(DataError, match="items have no domain; name the column with --domain-column"):
+        cross_domain(log_of([[0, 1, 2]]))
+    with pytest.raises(DataError, match="1 of 12 items have no domain"):
+        cross_domain(with_domains(log, ["a"] * 11 + [""]))
+    with pytest.raises(DataError, match="released: this log has no rows of released files"):
+        released(log)
+
+
+def test_no_overlapping_user_works_and_is_told() -> None:
+    log = with_domains(
+        log_of([[user % 4, (user + 1) % 4, (user + 2) % 4] if user % 2 else [4, 5, 6 + user % 2] for user in range(40)]),
+        list("aaaabbbb")[:7],
+    )
+    split = cross_domain(log, n_negatives=1)
+    assert "no user has items of two domains: nothing can be carried over from one to another" in split.notes
+    assert any("queries have fewer than the 1 negatives" in note for note in split.notes) == bool((split.test.negatives.lengths < 1).any())  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_fewer_negatives_than_asked_for_is_told() -> None:
+    split = cross_domain(rounds(single=12), validation=0.2, test=0.2, n_negatives=999)
+    assert any("have fewer than the 999 negatives asked for (at least 2)" in note for note in split.notes)
+    assert split.test.negatives is not None
+    assert split.test.negatives.lengths.max() < 999
+
+
+def test_an_ordinary_log_gives_an_example_a_user_and_domain() -> None:
+    log = rounds(n_users=6)
+    examples = examples_of(log)
+    assert examples.domain is not None
+    found = {
+        (user, domain): (examples.history[at].tolist(), examples.truth[at].tolist())
+        for at, (user, domain) in enumerate(zip(examples.user.tolist(), examples.domain.tolist(), strict=True))
+    }
+    # user 0: a0 b7 a1 b8 a2 b9 a3 b10
+    assert found[0, 0] == ([0, 7, 1, 8, 2, 9], [3])
+    assert found[0, 1] == ([0, 7, 1, 8, 2, 9, 3], [10])
+
+
+def test_one_id_in_two_domains_becomes_two_items(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [7, 7, 7, 8], "domain": ["x", "y", "x", "y"], "timestamp": [1, 2, 3, 4]})
+    log = read(frame)
+    assert log.items.ids.tolist() == ["x:7", "y:7", "y:8"]
+    domains = Domains.of(log.item_columns)
+    assert (domains.names, domains.of_item.tolist()) == (("x", "y"), [0, 1, 1])
+    assert domains.row_of_item[0] == domains.row_of_item[1] != domains.row_of_item[2]
+    assert read(frame.with_columns(item_id=pl.Series([7, 9, 7, 8]))).items.ids.tolist() == [7, 9, 8]
+    assert "domain" not in read(frame, domain_column="none").item_columns
+    for name in ("x", "y"):
+        frame.filter(pl.col("domain") == name).drop("domain").write_csv(tmp_path / f"{name}.csv")
+    joined = load(f"x={tmp_path / 'x.csv'},y={tmp_path / 'y.csv'}")
+    assert joined.items.decode(joined.sequences[0]).tolist() == ["x:7", "y:7"]
+    frame.drop("timestamp", "domain").write_csv(tmp_path / "bare.csv")
+    with pytest.raises(DataError, match="have unlike times"):
+        read_domains({"x": tmp_path / "x.csv", "y": tmp_path / "bare.csv"})
+    with pytest.raises(DataError, match="needs two files or more"):
+        read_domains({"x": tmp_path / "x.csv"})
+    with pytest.raises(UnknownNameError, match="no domain 'z'; there are: x, y"):
+        domains.number("z")
+
+
+def write_released(folder: Path, rows: dict[str, list[tuple[int, list[int], list[int], int]]]) -> dict[str, Path]:
+    for name, some in rows.items():
+        lines = [f'{user},"{json.dumps(first)}","{json.dumps(second)}",{domain}' for user, first, second, domain in some]
+        (folder / f"{name}.csv").write_text("user_id,seq_d1,seq_d2,domain_id\n" + "\n".join(lines) + "\n")
+    return {name: folder / f"{name}.csv" for name in rows}
+
+
+RELEASED = {
+    "train": [(1, [1, 2, 3], [2, 9], 0), (1, [1, 2, 3], [2, 9], 1), (2, [1, 2], [], 0), (3, [], [8, 9], 1), (4, [2, 4], [9, 10], 1)],
+    "test": [(4, [2, 4], [9, 10], 0), (5, [3], [8, 10], 0), (6, [4], [], 0), (7, [1, 3], [3, 10], 1)],
+}
+
+
+def test_the_released_rows_as_they_are(tmp_path: Path) -> None:
+    log = read_released(write_released(tmp_path, RELEASED), ("one", "two"))
+    split = released(log, validation=0.25, n_negatives=2)
+    assert split.train.examples is not None
+    assert len(split.train.examples) + len(split.validation) == 5
+    assert len(split.test) == 4
+    words = [(log.items.decode(split.test.history[at]).tolist(), log.items.decode(split.test.truth[at]).tolist()) for at in range(4)]
+    assert words == [
+        (["one:2", "two:9", "two:10"], ["one:4"]),
+        (["two:8", "two:10"], ["one:3"]),
+        ([], ["one:4"]),
+        (["one:1", "one:3", "two:3"], ["two:10"]),
+    ]
+    assert split.test.groups["cold-start"].tolist() == [None, "one", "one", None]
+    assert split.test.groups["no history"].tolist() == [None, None, "one", None]
+    assert any("2 users stand in several rows" in note for note in split.notes)
+    in_training = set(split.train.user.tolist())
+    leaked = [label == "one" for label in split.test.groups["truth in training"].tolist()]
+    assert leaked == [log.users.number(4) in in_training, False, False, False]
+    assert split.test.negatives is not None
+    of_test = {int(item) for at in range(4) for item in (*split.test.history[at], *split.test.truth[at])}
+    assert set(split.test.negatives.values.tolist()) <= of_test
+    assert truth_in_history(split.test, Domains.of(log.item_columns).row_of_item).tolist() == [False] * 4
+    with pytest.raises(ConfigError, match=r"pool be test or domain; got .*'all'"):
+        released(log, pool="all")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ((1, [1], [], 1), "row 1: user 1 has no item in the domain that the row asks for"),
+        ((1, [1], [2], 3), "row 1: domain_id must be 0 or 1; got 3"),
+    ],
+)
+def test_a_wrong_released_row_is_named(tmp_path: Path, row: tuple[int, list[int], list[int], int], message: str) -> None:
+    files = write_released(tmp_path, {**RELEASED, "train": [row]})
+    with pytest.raises(DataError, match=message):
+        read_released(files, ("one", "two"))
+    files["train"].write_text("user_id,seq_d1,seq_d2,domain_id\n1,[1,[2],0\n")
+    with pytest.raises(DataError, match=r"train\.csv"):
+        read_released(files, ("one", "two"))
+    files["train"].write_text("user,seq_d1\n1,2\n")
+    with pytest.raises(DataError, match="no column 'user_id'"):
+        read_released(files, ("one", "two"))
+
+
+def test_leaks_are_counted() -> None:
+    log = rounds(single=12)
+    split = cross_domain(log, validation=0.2, test=0.2, n_negatives=0)
+    assert not truth_in_training(split.train, split.test).any()
+    leaky = replace(split, train=log)
+    assert truth_in_training(leaky.train, leaky.test).all()
+    assert f"leak check, test: {len(split.test)} of {len(split.test)} truths stand in a training row of the same user" in check_leaks(leaky)
+    one_order = log_of([sorted({(user * 3 + step * step) % 9 for step in range(6)}) for user in range(30)])
+    minority, pairs = order_agreement(one_order)
+    assert (minority, pairs > 50) == (0, True)
+    labelled = with_domains(one_order, ["a"] * one_order.n_items)
+    assert any("follow ONE order of the items, not time" in line for line in check_leaks(replace(split, train=labelled)))
+    both_ways = log_of([[0, 1], [1, 0], [0, 1], [0, 2]])
+    assert order_agreement(both_ways) == (1, 3)
+
+
+def test_the_bound_of_the_long_tail() -> None:
+    assert long_tail_bound(np.array([1, 2, 2, 3, 4, 5, 6, 90])) == 4  # 3 4 5 6 of 3 4 5 6 90: mean 4.5
+    assert long_tail_bound(np.array([1, 2])) == 0
+
+
+def test_queries_that_ask_for_a_domain_need_the_domains() -> None:
+    asked = queries_of([[0]], [[1]], n_items=2)
+    with pytest.raises(ValueError, match="need the domain of each item"):
+        replace(asked, domain=np.array([0]))
