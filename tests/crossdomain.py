@@ -28,3 +28,15 @@ def rounds(n_users: int = 48, n_items: int = 6, n_domains: int = 2, single: int 
     if n_users:
         sequences.append(list(range(n_domains * n_items)))  # everything once, so that no item is unknown
     return with_domains(log_of(sequences), ["abc"[number // n_items] for number in range(n_domains * n_items)])
+
+
+def tastes(n_users: int = 60, n_items: int = 8, n_domains: int = 2, taken: int = 3) -> Interactions:
+    """Even users take only items of the first half of every domain, odd users only of the second: what a user likes in one domain
+    tells of the others. The domains' items come by turns."""
+    rng = np.random.default_rng(0)
+    half = n_items // 2
+    sequences = []
+    for user in range(n_users):
+        chosen = [rng.permutation(half)[:taken] + half * (user % 2) + n_items * domain for domain in range(n_domains)]
+        sequences.append(np.stack(chosen, 1).ravel().tolist())
+    return with_domains(log_of(sequences), ["abc"[number // n_items] for number in range(n_domains * n_items)])

@@ -28,6 +28,8 @@ class Variant:
     """Of the model and of training, on top of the experiment's."""
     paper: Mapping[str, float] = field(default_factory=dict)
     """Metric -> what the paper prints (on the paper's data, which may be another)."""
+    split: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the protocol for this row alone, on top of the experiment's: it then has a split of its own, with the same truths."""
     seeded: bool = True
     """False: every seed gives the same model, so one run is enough."""
     noise_ratio: float = 0.0
@@ -47,6 +49,7 @@ class Experiment:
     """A known data set that it runs on unless another is given."""
     variants: Sequence[Variant]
     metrics: Sequence[str]
+    """Columns: a metric, or one of a group of the queries, as `LABEL GROUP METRIC` (`cloth cold-start sampled_hit@10`)."""
     protocol: str
     protocol_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monge.errors import UnknownNameError, nearest
-from monge.experiments import sclrec, sinkhorncf
+from monge.experiments import i2vae, sclrec, sinkhorncf
 from monge.experiments.experiment import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -15,6 +15,13 @@ EXPERIMENTS: dict[str, Experiment] = {
     "sclrec/table3": sclrec.TABLE3,
     "sclrec/temperature": sclrec.TEMPERATURE,
     "sclrec/noise": sclrec.NOISE,
+    "i2vae/table1": i2vae.CLOTH_SPORT,
+    "i2vae/table1-phone-elec": i2vae.PHONE_ELEC,
+    "i2vae/table1-clean": i2vae.CLEAN,
+    "i2vae/table2": i2vae.ABLATION,
+    "i2vae/table2-clean": i2vae.CLEAN_ABLATION,
+    "i2vae/table3": i2vae.DENSITY,
+    "i2vae/table6": i2vae.OVERLAP,
 }
 
 

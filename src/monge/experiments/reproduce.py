@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monge.api import Watch, load_run, make_split, open_log, train, tune
-from monge.data import Split, add_noise
+from monge.data import Queries, Split, add_noise
 from monge.data.files import write_atomically
 from monge.errors import ConfigError, RunError, UnknownNameError, nearest
-from monge.evaluation import compare_paired
+from monge.evaluation import Evaluation, bootstrap_interval, compare_paired
 from monge.experiments.experiment import Experiment, Variant
 from monge.experiments.papers import find_experiment
 from monge.models import find_model
@@ -97,7 +97,7 @@ def reproduce(
         if only and variant.label not in only:
             continue
         watch.message(f"== {variant.label}")
-        trained_on = _noisy(split, variant.noise_ratio, folder)
+        trained_on = _noisy(_split_of(experiment, variant, data, folder, data_options or {}, watch), variant.noise_ratio)
         try:
             row = _variant(experiment, variant, folder, trained_on, seeds, trials, options or {}, watch)
         except ConfigError as error:
@@ -141,13 +141,41 @@ def _split(experiment: Experiment, name: str, data: str, folder: Path, data_opti
     return split
 
 
-def _noisy(split: Split, ratio: float, folder: Path) -> Path:
-    """The file of the split, or of the one with noise in its training part: made once, kept beside it."""
-    path = folder / (f"noise-{ratio:g}.safetensors" if ratio else "split.safetensors")
+def _split_of(experiment: Experiment, variant: Variant, data: str, folder: Path, data_options: Mapping[str, Any], watch: Watch) -> Path:
+    """The experiment's split file, or the one that a variant has for itself."""
+    if not variant.split:
+        return folder / "split.safetensors"
+    path = folder / f"split-{_file_name(variant.split)}.safetensors"
     if not path.exists():
+        options = {**experiment.protocol_options, **variant.split}
+        split = make_split(open_log(data, echo=watch.message, **data_options), experiment.protocol, options)
         with disk_errors(folder):
-            add_noise(split, ratio=ratio).save(path)
+            split.save(path)
     return path
+
+
+def _file_name(options: Mapping[str, Any]) -> str:
+    return re.sub(r"[^\w.-]+", "-", "-".join(f"{name}-{value}" for name, value in options.items()))
+
+
+def _noisy(split: Path, ratio: float) -> Path:
+    """The file of the split, or of the one with noise in its training part: made once, kept beside it."""
+    if not ratio:
+        return split
+    path = split.with_name(split.name.replace("split", f"noise-{ratio:g}", 1))
+    if not path.exists():
+        with disk_errors(split.parent):
+            add_noise(Split.load(split), ratio=ratio).save(path)
+    return path
+
+
+def _column(found: Evaluation, queries: Queries, column: str) -> npt.NDArray[np.float64]:
+    """(queries of the group,) the values of a column; see `Experiment.metrics`."""
+    label, _, rest = column.partition(" ")
+    if not rest:
+        return found.values[column]
+    group, _, metric = rest.rpartition(" ")
+    return found.values[metric][queries.groups[group] == label]
 
 
 def _variant(
@@ -164,6 +192,8 @@ def _variant(
     known = {*option_names(find_model(variant.model).Config), *option_names(TrainingConfig)}
     chosen = {**experiment.options, **variant.options, **options}
     chosen = {option: value for option, value in chosen.items() if option in known or option in variant.options}
+    test = Split.load(split).test
+    metrics = list(dict.fromkeys(column.rpartition(" ")[2] for column in experiment.metrics))
     place = folder / re.sub(r"[^\w.-]+", "-", variant.label).strip("-")
     select = str(chosen.get("select", "ndcg@10"))
     tuned: dict[str, Any] | None = None
@@ -188,14 +218,15 @@ def _variant(
             str(split),
             out=path,
             resume=(path / "run.json").exists(),
-            metrics=list(dict.fromkeys([*experiment.metrics, select])),
+            metrics=list(dict.fromkeys([*metrics, select])),
             watch=watch,
             seed=seed,
             **chosen,
         )
-        found = load_run(path).evaluate(experiment.metrics)
-        per_query.append(dict(found.values))
-        by_seed.append({metric: float(found.metrics[metric].mean) for metric in experiment.metrics})
+        found = load_run(path).evaluate(metrics)
+        columns = {column: _column(found, test, column) for column in experiment.metrics}
+        per_query.append(columns)
+        by_seed.append({column: float(values.mean()) for column, values in columns.items()})
         validation.append(run.result["validation"][select]["mean"])
         seconds.append(run.result["seconds"]["training"])
     row = {
@@ -208,8 +239,15 @@ def _variant(
         "by_seed": by_seed,
         "validation": {select: validation},
         "seconds": seconds,
+        "n_queries": {column: len(values) for column, values in per_query[0].items()},
+        "interval": {column: _interval(np.mean([one[column] for one in per_query], axis=0)) for column in experiment.metrics},
     }
     return row, {metric: np.mean([one[metric] for one in per_query], axis=0) for metric in experiment.metrics}
+
+
+def _interval(values: npt.NDArray[np.float64]) -> list[float]:
+    """95 % bootstrap interval over the queries, a query's value being its mean over the seeds."""
+    return list(bootstrap_interval(values)) if len(values) else []
 
 
 def _compared(a: str, b: str, metric: str, values: Mapping[str, Values], experiment: Experiment) -> dict[str, Any]:

@@ -81,12 +81,16 @@ class PseudoSequences(nn.Module):
         self.ready.fill_(True)
         if self.kind == "random":
             return
-        edges = inputs_of(examples, train)
+        self._learn(inputs_of(examples, train), seed, device)
+
+    @torch.enable_grad()
+    def _learn(self, edges: Interactions, seed: int, device: torch.device | str) -> None:
+        """LightGCN with BPR on four fifths of the edges; the epoch that recalls the others best is kept."""
         held_out = np.random.default_rng(seed).random(len(edges)) < HELD_OUT
         kept, judged = edges.select(~held_out), edges.select(held_out)
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(epoch_seed(seed, 0, "pseudo"))
-            tables = GraphTables(train.n_users, train.n_items, self.dim, n_layers=self.n_layers, init="normal").to(device)
+            tables = GraphTables(edges.n_users, edges.n_items, self.dim, n_layers=self.n_layers, init="normal").to(device)
         tables.connect(kept, device)
         optimizer = torch.optim.Adam(tables.parameters(), lr=1e-3)
         batches = PairBatches(kept, batch_size=2048, seed=seed, device=device)

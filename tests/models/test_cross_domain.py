@@ -1,0 +1,354 @@
+"""Models of several domains: paths by what a query knows, pseudo-sequences, the objective, and what can be carried over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import monge
+from monge.data import Domains, Interactions, Queries, Ragged, cross_domain
+from monge.errors import ConfigError, DataError, QueryError, UnknownNameError
+from monge.evaluation import evaluate
+from monge.models import find_model, make_model
+from monge.models.crossdomain.i2vae import I2VAE, REFERENCE, I2VAEConfig
+from monge.models.crossdomain.pseudo import PseudoSequences, inputs_of
+from monge.sampling import ExampleBatches, by_domain
+from tests.conftest import log_of, queries_of
+from tests.crossdomain import rounds, tastes, with_domains
+
+SPLIT: dict[str, Any] = {"validation": 0.2, "test": 0.2, "n_negatives": 2}
+TINY: dict[str, Any] = {"dim": 8, "max_length": 4, "n_pseudo": 4, "psg_epochs": 2, "cross_heads": 2, "n_blocks": 1, "batch_size": 16}
+CPU = torch.device("cpu")
+
+
+def made(log: Interactions, **options: Any) -> I2VAE:
+    torch.manual_seed(0)
+    config = I2VAEConfig(**(TINY | options))
+    model = make_model(I2VAE, config, n_users=log.n_users, n_items=log.n_items, item_columns=log.item_columns)
+    assert isinstance(model, I2VAE)
+    return model
+
+
+def asked(histories: list[list[int]], log: Interactions, domain: int | None) -> Queries:
+    """Queries for one domain, or for all."""
+    queries = queries_of(histories, [[]] * len(histories), n_items=log.n_items, users=[-1] * len(histories))
+    if domain is None:
+        return queries
+    return replace(queries, domain=np.full(len(histories), domain), domain_of_item=Domains.of(log.item_columns).of_item)
+
+
+def scores(model: Any, queries: Queries) -> Tensor:
+    model.eval()
+    with torch.inference_mode():
+        return model.scores(queries.batch())
+
+
+def scramble(module: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.full_like(parameter, torch.nan))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "transfers"),
+    [
+        ("i2vae", {**TINY, "dim": 16, "kl_weight": 1e-3, "domain_dropout": 0.3, "dropout": 0.0, "head_dropout": 0.0}, True),
+        ("c2dsr", {"dim": 16, "max_length": 6, "n_blocks": 1, "batch_size": 16}, True),
+        ("savae", {"dim": 8, "hidden": 16, "batch_size": 16, "kl_steps": 50}, True),
+        ("domain-sasrec", {"dim": 8, "max_length": 6, "batch_size": 16}, False),
+        ("domain-multvae", {"dim": 8, "hidden": 16, "batch_size": 16}, False),
+        ("domain-svae", {"dim_items": 8, "dim_state": 8, "hidden": 8, "dim": 4, "batch_size": 16, "weight_decay": 0.0}, False),
+    ],
+)
+def test_a_taste_is_learnt_and_carried_over_where_the_model_can(name: str, options: dict[str, Any], transfers: bool) -> None:
+    split = cross_domain(tastes(), **{**SPLIT, "cold_start": 0.4})
+    run = monge.train(
+        name, split, epochs=20, validate_every=20, metrics=["ndcg@10"], learning_rate=2e-2, select="ndcg@10", device="cpu", **options
+    )
+    found = evaluate(run.model, split.test, ["recall@4"]).values["recall@4"]
+    cold = np.array([label is not None for label in split.test.groups["cold-start"].tolist()])
+    assert cold.sum() >= 8
+    # 4 items of a half: the held-out one is among the first 4 of the domain if the right half leads, whoever was seen
+    assert found[~cold].mean() >= 0.9
+    assert (found[cold].mean() >= 0.9) == transfers
+
+
+@pytest.mark.parametrize("name", ["popular", "last-popular"])
+def test_trivial_models_rank_within_the_domain(name: str) -> None:
+    split = cross_domain(rounds(single=12), **SPLIT)
+    run = monge.train(name, split)
+    assert split.train.examples is not None
+    counted = split.train.examples.truth.values if name == "last-popular" else split.train.item
+    assert run.model.counts.tolist() == np.bincount(counted, minlength=12).tolist()  # pyright: ignore[reportAttributeAccessIssue]
+    assert {row["item_id"] for row in run.recommend("u3", domain="b", k=6, include_seen=True)} == {f"i{item}" for item in range(6, 12)}
+
+
+def test_what_stands_in_a_masked_latent_does_not_matter() -> None:
+    log = rounds()
+    model = made(log)
+    model.batches(log, seed=0, device=CPU)
+    cold = asked([[6, 7], [9]], log, 0)
+    before = scores(model, cold)
+    scramble(model.own_heads[0])
+    scramble(model.augmented_heads[0])
+    scramble(model.transfers[0])
+    scramble(model.encoders[0])
+    with torch.no_grad():
+        model.pseudo.reach.fill_(7)
+    assert torch.equal(scores(model, cold), before)
+    assert before[:, :6].isfinite().all()
+    scramble(model.auxiliaries[0])
+    assert scores(model, cold)[:, :6].isnan().all()
+
+
+def test_who_knows_one_domain_alone_gets_the_prior_in_place_of_the_other() -> None:
+    log = rounds()
+    model = made(log)
+    model.batches(log, seed=0, device=CPU)
+    single, both = asked([[0, 1]], log, 0), asked([[0, 6, 1]], log, 0)
+    before, other = scores(model, single), scores(model, both)
+    scramble(model.auxiliaries[0])  # read by cold-start users alone
+    assert torch.equal(scores(model, both), other)
+    scramble(model.transfers[0])
+    scramble(model.encoders[1])
+    assert torch.equal(scores(model, single), before)
+    assert scores(model, both)[:, :6].isnan().all()
+
+
+def test_paths_are_chosen_query_by_query() -> None:
+    log = rounds()
+    model = made(log)
+    model.batches(log, seed=0, device=CPU)
+    histories = [[0, 6, 1], [0, 1], [6, 7], [], [8], [2, 3, 4, 5, 9]]
+    queries = replace(asked(histories, log, 0), domain=np.array([0, 1, 0, 1, 1, 0]))
+    together = scores(model, queries)
+    alone = torch.cat([scores(model, queries.take(np.array([row]))) for row in range(len(histories))])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    everywhere = scores(model, asked(histories, log, None))
+    own = together.isfinite()
+    assert own.sum(1).tolist() == [6] * 6
+    torch.testing.assert_close(together[own], everywhere[own], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, dict(REFERENCE), {"cold_start": "decode", "single_domain": "posterior"}, {"cross": "mlp"}])
+def test_empty_histories_give_numbers(options: dict[str, Any]) -> None:
+    log = rounds()
+    model = made(log, **options)
+    model.batches(log, seed=0, device=CPU)
+    assert scores(model, asked([[], [0], [6], [0, 6]], log, None)).isfinite().all()
+    assert scores(model, asked([[]], log, 1))[:, 6:].isfinite().all()
+
+
+@pytest.mark.parametrize(("option", "value"), list(REFERENCE.items()))
+def test_every_switch_of_the_code_makes_a_difference(option: str, value: Any) -> None:
+    log = rounds(single=12)
+    more = {"psg_rounds": 3} if option == "psg_rounds" else {}
+    if option == "share_items":  # one id in both domains
+        log = replace(
+            log, item_columns={**log.item_columns, "id_in_domain": np.array([str(n % 6) for n in range(12)] + [None], dtype=object)[:-1]}
+        )
+    log = replace(log, examples=_with_all_kinds(log))
+    totals: list[float] = []
+    for options in (more, {option: value}):
+        model = made(log, domain_dropout=0.0, **options)
+        batches = model.batches(log, seed=0, device=CPU)
+        torch.manual_seed(1)
+        model.train()
+        parts = model.loss(next(batches(0)))
+        assert all(part.isfinite() for part in parts.values())
+        torch.stack(list(parts.values())).sum().backward()
+        assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+        model.eval()
+        cold = scores(model, asked([[7, 8], [0, 1], [0, 1, 6]], log, 0))[:, :6]
+        totals.append(
+            float(sum(part.item() for part in parts.values())) + float(cold.double().sum())
+            if option != "psg_rounds"
+            else float(model.config.psg_rounds)
+        )
+    assert totals[0] != totals[1]
+
+
+def _with_all_kinds(log: Interactions) -> Queries:
+    """Examples with both histories, with one, and cold-start ones."""
+    histories = [[0, 6, 1], [2, 8, 9], [0, 1], [6, 7], [8], [1]]
+    truth, domain = [[2], [3], [3], [0], [9], [7]], [0, 0, 0, 0, 1, 1]
+    return replace(asked(histories, log, 0), user=np.arange(6), truth=Ragged.from_lists(truth), domain=np.array(domain))
+
+
+@torch.no_grad()
+def test_the_objective_is_the_papers() -> None:
+    log = replace(rounds(), examples=_with_all_kinds(rounds()))
+    a, c = 0.3, 0.2
+    model = made(log, lambda_a=a, lambda_c=c)
+    batch = next(model.batches(log, seed=0, device=CPU)(0))
+    model.eval()  # latents are their means, nothing is dropped
+    parts = {name: part.item() for name, part in model.loss(batch).items()}
+    expected = dict.fromkeys(parts, 0.0)
+    for number in (0, 1):
+        rows = (batch.domain == number).nonzero().squeeze(1)
+        latents = model.latents(number, batch.sequences[:, rows], model.pseudo_of_example[batch.rows[rows]])
+        wanted, _ = model.wanted(number, latents, cold=~latents.has_own, sample=False)
+        for place, row in enumerate(rows.tolist()):
+            user = wanted[place].double()
+            good, bad = (model.items.weight[item].double() @ user for item in (batch.targets[row], batch.negatives[row, 0]))
+            expected["bce"] += (1 + c) * float(torch.log1p(torch.exp(-good)) + torch.log1p(torch.exp(bad))) / 2
+            own, augmented, carried, auxiliary = (
+                [part[place].tolist() for part in posterior]
+                for posterior in (latents.own, latents.augmented, latents.carried, latents.auxiliary)
+            )
+            standard = [0.0] * 8, [1.0] * 8  # every prior begins there
+            length = int((batch.sequences[number, row] != 12).sum())
+            if length:
+                expected["kl_own"] += (1 + c) * kl(*own, *standard)
+                expected["kl_augmented"] += kl(*augmented, *standard)
+                expected["denoising"] += a * (np.exp(0.8 * length / 4) - 0.8) * kl(*own, *augmented)
+            if length and bool((batch.sequences[1 - number, row] != 12).any()):
+                expected["kl_transfer"] += kl(*carried, *standard)
+                expected["cross_domain"] += c * kl(*carried, *auxiliary)
+    assert parts == pytest.approx({name: value / 6 for name, value in expected.items()}, rel=1e-4)
+    assert all(value > 0 for value in expected.values())
+
+
+def kl(mean: list[float], deviation: list[float], other: list[float], other_deviation: list[float]) -> float:
+    rows = zip(mean, deviation, other, other_deviation, strict=True)
+    return sum(np.log(t / s) + (s * s + (m - n) ** 2) / (2 * t * t) - 0.5 for m, s, n, t in rows)
+
+
+@pytest.mark.parametrize("kind", ["lightgcn", "random"])
+def test_pseudo_items_are_new_items_of_the_domain_and_never_see_a_target(kind: Any) -> None:
+    log = tastes(n_users=24)
+    split = cross_domain(log, **SPLIT)
+    examples = split.train.examples
+    assert examples is not None
+    of_item = torch.from_numpy(Domains.of(log.item_columns).of_item)
+
+    def recalled(some: Queries, *, at_once: int | None = None) -> Tensor:
+        generator = PseudoSequences(of_item, 2, kind=kind, n_rounds=2, epochs=3, dim=8)
+        generator.fit(some, split.train, seed=0, device=CPU)
+        rows = np.arange(len(some)) if at_once is None else np.arange(at_once)
+        part = some.take(rows)
+        history = torch.from_numpy(part.history.values), torch.from_numpy(part.history.row_of_value)
+        return generator(*history, len(part), torch.from_numpy(part.domain), 5)  # pyright: ignore[reportArgumentType]
+
+    found = recalled(examples)
+    for place, row in enumerate(found.tolist()):
+        real = [item for item in row if item < log.n_items]
+        assert len(real) == len(set(real)) > 0
+        assert not set(real) & set(examples.history[place].tolist())
+        assert all(of_item[item] == examples.domain[place] for item in real)  # pyright: ignore[reportOptionalSubscript]
+    # other targets, the same pseudo-items: what is recalled cannot depend on them, nor on the rows that the training has beside the inputs
+    others = replace(examples, truth=Ragged.from_lists([[(int(truth) + 1) % 16] for truth in examples.truth.values]))
+    assert recalled(others).tolist() == found.tolist()
+    assert recalled(examples, at_once=1).tolist() == found[:1].tolist()
+    pairs = set(zip(inputs_of(examples, split.train).user.tolist(), inputs_of(examples, split.train).item.tolist(), strict=True))
+    expected = {(int(user), int(item)) for place, user in enumerate(examples.user) for item in examples.history[place]}
+    assert pairs == expected
+
+
+def test_recall_follows_the_graph() -> None:
+    log = tastes(n_users=60)
+    split = cross_domain(log, **SPLIT)
+    model = made(log, psg_epochs=30)
+    model.batches(split.train, seed=0, device=CPU)
+    history = torch.tensor([0, 1, 12, 13])  # first half of a; second half of b
+    found = model.pseudo(history, torch.tensor([0, 0, 1, 1]), 2, torch.tensor([1, 0]), 4)
+    assert set(found[0].tolist()) == {8, 9, 10, 11}  # of b, the same half
+    assert set(found[1].tolist()) == {4, 5, 6, 7}
+
+
+def test_three_domains_pool_the_others() -> None:
+    split = cross_domain(tastes(n_domains=3, n_items=6), **{**SPLIT, "cold_start": 0.4})
+    options = TINY | {"dim": 16, "kl_weight": 1e-3, "domain_dropout": 0.3, "dropout": 0.0, "head_dropout": 0.0}
+    run = monge.train(
+        "i2vae", split, epochs=15, validate_every=15, metrics=["ndcg@10"], learning_rate=2e-2, select="ndcg@10", device="cpu", **options
+    )
+    found = evaluate(run.model, split.test, ["recall@3"]).values["recall@3"]
+    assert found.mean() >= 0.9
+    model = run.model
+    assert isinstance(model, I2VAE)
+    log = split.train
+    c_alone, b_alone, both = (scores(model, asked([history], log, 0)) for history in ([12, 13], [6, 7], [6, 7, 12, 13]))
+    assert not torch.equal(c_alone, b_alone)
+    assert not torch.equal(both, b_alone)
+    with pytest.raises(ConfigError, match="--cross swapped pairs keys and values of two domains"):
+        made(log, cross="swapped")
+
+
+def test_one_domain_is_refused_by_name() -> None:
+    log = with_domains(log_of([[0, 1, 2]] * 5), ["a"] * 3)
+    for name in ("i2vae", "c2dsr", "savae"):
+        with pytest.raises(DataError, match=f"{name} needs items of two domains or more, and all items are of 'a'"):
+            monge.train(name, log, epochs=1)
+    with pytest.raises(DataError, match="items have no domain"):
+        monge.train("i2vae", log_of([[0, 1, 2]] * 5), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_heads": 3}, "--n-heads must divide --dim; got 3 heads for width 8"),
+        ({"pseudo_order": "interleave", "n_pseudo": 5}, "--pseudo-order interleave needs --n-pseudo = --max-length; got 5 and 4"),
+        ({"domain_dropout": 2.0}, "--domain-dropout must be between 0 and 1; got 2.0"),
+    ],
+)
+def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        I2VAEConfig(**(TINY | options))
+
+
+def test_recommendations_in_a_domain(tmp_path: Any) -> None:
+    split = cross_domain(rounds(single=12), **SPLIT)
+    run = monge.train("c2dsr", split, out=tmp_path / "run", epochs=1, dim=8, device="cpu")
+    assert {row["item_id"] for row in run.recommend("u0", domain="b")} == {f"i{item}" for item in range(6, 12)}  # u0 has items of a alone
+    listed = run.recommend(history={"a": ["i0", "i1"], "b": ["i7"]}, domain="a")
+    assert {row["item_id"] for row in listed} == {f"i{item}" for item in range(2, 6)}
+    assert listed == monge.load_run(tmp_path / "run").recommend(history=["i0", "i1", "i7"], domain="a")
+    assert len(run.recommend(history=[], domain="a")) == 6
+    with pytest.raises(UnknownNameError, match="no domain 'c'; there are: a, b"):
+        run.recommend("u0", domain="c")
+    with pytest.raises(ConfigError, match="--k must be between 1 and the number of items of b, 6; got 7"):
+        run.recommend("u0", domain="b", k=7)
+    with pytest.raises(QueryError, match="item i7 is of domain 'b', not 'a'"):
+        run.recommend(history={"a": ["i7"]}, domain="b")
+    plain = monge.train("popular", log_of([[0, 1, 2]] * 5))
+    with pytest.raises(DataError, match="items have no domain"):
+        plain.recommend("u0", domain="a")
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=st.lists(st.lists(st.integers(0, 8), max_size=7), min_size=1, max_size=6), length=st.integers(1, 5))
+def test_histories_are_cut_by_domain(rows: list[list[int]], length: int) -> None:
+    domain_of_item = torch.tensor([0, 1, 2] * 3)
+    ragged = Ragged.from_lists(rows)
+    found = by_domain(torch.from_numpy(ragged.values), torch.from_numpy(ragged.row_of_value), len(rows), domain_of_item, 3, length)
+    assert 1 <= found.shape[2] <= length
+    for domain in range(3):
+        for place, row in enumerate(rows):
+            expected = [item for item in row if item % 3 == domain][-length:]
+            assert found[domain, place].tolist() == [9] * (found.shape[2] - len(expected)) + expected
+
+
+def test_negatives_are_of_the_targets_domain_and_untaken() -> None:
+    log = rounds(n_users=30)
+    batches = ExampleBatches(log, batch_size=8, max_length=4, n_negatives=3, seed=0)
+    taken = set(zip(log.user.tolist(), log.item.tolist(), strict=True))
+    seen = 0
+    for batch in batches(0):
+        for user, domain, drawn in zip(batch.users.tolist(), batch.domain.tolist(), batch.negatives.tolist(), strict=True):
+            if user < 30:  # the last user took everything
+                assert all(item // 6 == domain and (user, item) not in taken for item in drawn)
+                seen += len(drawn)
+    assert seen == 3 * 60
+    first, again, other = (next(iter(batches(epoch))).rows.tolist() for epoch in (0, 0, 1))
+    assert first == again != other
+
+
+def test_find_model_knows_the_room() -> None:
+    assert find_model("i2vae") is I2VAE
