@@ -19,13 +19,14 @@ PAGE = Path(__file__).parent / "models.md"
 FAMILIES = {
     "collaborative": "Collaborative models: who took what, without order",
     "sequential": "Sequential models: the order of a history",
+    "crossdomain": "Cross-domain models: what one domain tells of another",
 }
 HEAD = """<!-- Made by docs/generate_models.py. Change the docstrings and config dataclasses instead. -->
 
 # Models
 
 Every model with what it is, where it comes from, where it differs from its source, and its options with their defaults. `monge models NAME`
-shows the same in a terminal. MMSSL and i2VAE are planned and not there yet.
+shows the same in a terminal. MMSSL is planned and not there yet.
 """
 TRAINING = """## Options of training
 

@@ -225,6 +225,10 @@ def test_the_released_rows_as_they_are(tmp_path: Path) -> None:
     in_training = set(split.train.user.tolist())
     leaked = [label == "one" for label in split.test.groups["truth in training"].tolist()]
     assert leaked == [log.users.number(4) in in_training, False, False, False]
+    assert split.test.groups["truth in history"].tolist() == [None] * 4
+    assert split.test.groups["leak-free"].tolist() == [None if leaked[0] else "one", "one", "one", "two"]
+    twin = read_released(write_released(tmp_path, {**RELEASED, "test": [(8, [1, 3], [3], 1)]}), ("one", "two"))
+    assert released(twin, validation=0.25, n_negatives=0).test.groups["truth in history"].tolist() == ["two"]
     assert split.test.negatives is not None
     of_test = {int(item) for at in range(4) for item in (*split.test.history[at], *split.test.truth[at])}
     assert set(split.test.negatives.values.tolist()) <= of_test

@@ -3,8 +3,8 @@
     target = the user's latest item of the domain
     input  = the earlier items of the domain, and of every other domain what came before the target (in time, where there are times)
 
-A log that has no examples of its own (no cross-domain protocol made it) gives one to each user and domain. Copies of the target are left
-out of the input, and an example whose input is empty is none.
+A log that has no examples of its own (no cross-domain protocol made it) gives one to each user and domain. Copies of the target, also
+those that another domain has under the same id, are left out of the input, and an example whose input is empty is none.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def last_items(log: Interactions, domains: Domains) -> LastItems:
     before = row < target[example]
     if log.time is not None:
         before &= own | (log.time[row] < log.time[target][example])
-    known = before & (log.item[row] != log.item[target][example])
+    product = domains.row_of_item[log.item]
+    known = before & (product[row] != product[target][example])
     return LastItems(user, groups % len(domains), target, example[known], row[known])
 
 

@@ -18,7 +18,7 @@ from monge.data.cross_domain import census, check_thinning, groups_of, long_tail
 from monge.data.domains import DOMAIN_COLUMN, ID_COLUMN, Domains
 from monge.data.examples import history_lengths
 from monge.data.interactions import Interactions, ObjectArray, Vocabulary
-from monge.data.leaks import check_leaks, truth_in_training
+from monge.data.leaks import check_leaks, truth_in_history, truth_in_training
 from monge.data.queries import Queries
 from monge.data.ragged import IntArray, Ragged
 from monge.data.split import Split
@@ -105,7 +105,8 @@ def released(
 
     A share of the training file's users makes the validation part, with a share of cold-start queries as the test file has them (the
     authors had no validation part). The groups are those of the authors' code, `cold-start` with the queries that have no history in
-    any domain; beside them `no history`, and the test queries by whether their truth stands in a training row of the same user.
+    any domain. Beside them: `no history`; `truth in training`, where the truth stands in a training row of the same user; `truth in
+    history`, where it stands in the query's own history by its id in the other domain; `leak-free`, where neither is true.
 
     Args:
         log: from `read_released`, or a known data set of that kind.
@@ -153,7 +154,7 @@ def released(
             )
             notes += said
     train = replace(_log_of(log, parts["train"]), examples=replace(parts["train"], groups={}))
-    leaked = truth_in_training(train, parts["test"])
+    leaked, twin = truth_in_training(train, parts["test"]), truth_in_history(parts["test"], domains.row_of_item)
     name = parts["test"].groups["all"]
     own, other = history_lengths(parts["test"])
     groups = {
@@ -161,7 +162,8 @@ def released(
         "cold-start": np.where(own == 0, name, None),
         "no history": np.where(own + other == 0, name, None),
         "truth in training": np.where(leaked, name, None),
-        "truth not in training": np.where(leaked, None, name),
+        "truth in history": np.where(twin, name, None),
+        "leak-free": np.where(leaked | twin, None, name),
     }
     parts["test"] = replace(parts["test"], groups=groups)
     held = _log_of(log, parts["validation"], parts["test"])

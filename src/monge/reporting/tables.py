@@ -319,7 +319,7 @@ def run_summary(run: Mapping[str, Any], result: Mapping[str, Any]) -> Renderable
     )
 
 
-QUERY_GROUPS = ("all", "long-tailed", "cold-start", "no history", "truth in training", "truth not in training")
+QUERY_GROUPS = ("all", "long-tailed", "cold-start", "no history", "truth in training", "truth in history", "leak-free")
 """Groups that a protocol gave its queries, in the order in which they are shown."""
 GROUP_METRICS = ("sampled_hit@10", "sampled_ndcg@10", "hit@10", "ndcg@10")
 
