@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor, nn
 
 from monge.data import Queries, QueryBatch, Ragged
-from monge.errors import QueryError
+from monge.errors import DataError, QueryError
 from monge.evaluation import evaluate, rank_truth, score_blocks, top_items
 from monge.evaluation.ranking import UNRANKED, TieOrder, block_size_for
 from tests.conftest import queries_of
@@ -263,3 +265,50 @@ def test_memory_is_bounded_by_the_block() -> None:
     assert block_size_for(10**9) == 1
     for n_items in (12_101, 300_000):
         assert 3 * 4 * n_items * block_size_for(n_items) <= 256 * 2**20
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 999), n_queries=st.integers(1, 7))
+def test_ranks_in_a_domain_and_among_negatives_are_those_of_a_loop(seed: int, n_queries: int) -> None:
+    rng = np.random.default_rng(seed)
+    n_items = 9
+    domain_of_item = np.array([0, 1, 0, 1, 1, 0, 0, 1, 0])
+    table = rng.integers(0, 3, size=(n_queries, n_items)).astype(float)  # many ties
+    domain = rng.integers(0, 2, size=n_queries)
+    history, truth, negatives = [], [], []
+    for wanted in domain.tolist():
+        here = rng.permutation(np.flatnonzero(domain_of_item == wanted)).tolist()
+        n_truth, n_known = int(rng.integers(1, 3)), int(rng.integers(0, 2))
+        truth.append(here[:n_truth])
+        history.append(here[n_truth : n_truth + n_known])
+        negatives.append(here[n_truth + n_known :][: int(rng.integers(0, 3))])
+    queries = Queries(
+        n_items=n_items,
+        user=np.arange(n_queries),
+        history=Ragged.from_lists(history),
+        truth=Ragged.from_lists(truth),
+        domain=domain,
+        domain_of_item=domain_of_item,
+        negatives=Ragged.from_lists(negatives),
+    )
+    found = rank_truth(Table(table), queries, block=3)
+    assert found.sampled is not None
+    for row in range(n_queries):
+        for place, item in enumerate(truth[row]):
+            mine = table[row, item]
+            rivals = [
+                other for other in range(n_items) if domain_of_item[other] == domain[row] and other not in history[row] and other != item
+            ]
+            higher, tied = sum(table[row, other] > mine for other in rivals), sum(table[row, other] == mine for other in rivals)
+            assert 1 + higher <= found.ranks[row, place] <= 1 + higher + tied
+            assert found.sampled[row, place] == 1 + sum(table[row, other] >= mine for other in negatives[row])
+
+
+def test_sampled_metrics_need_negatives() -> None:
+    queries = Queries(n_items=2, user=np.array([0]), history=Ragged.from_lists([[]]), truth=Ragged.from_lists([[1]]))
+    with pytest.raises(DataError, match="sampled_ndcg@10: the queries have no negatives to rank among; use ndcg@10"):
+        evaluate(Table([[0.0, 1.0]]), queries, ["sampled_ndcg@10"])  # pyright: ignore[reportArgumentType]
+    drawn = replace(queries, negatives=Ragged.from_lists([[0]]))
+    assert evaluate(Table([[0.0, 1.0]]), drawn, ["sampled_hit@1", "sampled_mrr"]).values["sampled_mrr"].tolist() == [1.0]  # pyright: ignore[reportArgumentType]
+    grouped = evaluate(Table([[0.0, 1.0]]), drawn, ["mrr"]).by_group("cold-start", [None])  # pyright: ignore[reportArgumentType]
+    assert grouped == []

@@ -200,7 +200,7 @@ def test_the_objective_is_the_papers() -> None:
             good, bad = (model.items.weight[item].double() @ user for item in (batch.targets[row], batch.negatives[row, 0]))
             expected["bce"] += (1 + c) * float(torch.log1p(torch.exp(-good)) + torch.log1p(torch.exp(bad))) / 2
             own, augmented, carried, auxiliary = (
-                [part[place].tolist() for part in posterior]
+                (posterior[0][place].tolist(), posterior[1][place].tolist())
                 for posterior in (latents.own, latents.augmented, latents.carried, latents.auxiliary)
             )
             standard = [0.0] * 8, [1.0] * 8  # every prior begins there

@@ -173,7 +173,7 @@ def show(run: Path, as_json: bool) -> None:
 
 def _history(given: tuple[str, ...]) -> list[str] | dict[str, list[str]] | None:
     """`A,B` -> [A, B]; `books=A,B` and `films=C` -> {books: [A, B], films: [C]}."""
-    if not given:
+    if len(given) == 0:
         return None
     if any("=" in text for text in given):
         parts = [text.partition("=") for text in given]
@@ -183,7 +183,7 @@ def _history(given: tuple[str, ...]) -> list[str] | dict[str, list[str]] | None:
         return {name.strip(): _ids(ids) for name, _, ids in parts}
     if len(given) > 1:
         raise click.UsageError("--history is given once; or once a domain, as DOMAIN=items")
-    return _ids(given[0])
+    return _ids("".join(given))
 
 
 def _ids(text: str) -> list[str]:

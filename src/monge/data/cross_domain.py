@@ -148,7 +148,14 @@ def groups_of(length: IntArray, domain: IntArray, domains: Domains, bounds: Sequ
         bounds: of each domain, the length up to which a sequence is long-tailed.
     """
     name = np.array([*domains.names, None], dtype=object)[:-1][domain]
-    return {"all": name, "long-tailed": np.where(length <= np.asarray(bounds, dtype=np.int64)[domain], name, None)}
+    return {"all": name, "long-tailed": labelled(name, length <= np.asarray(bounds, dtype=np.int64)[domain])}
+
+
+def labelled(name: ObjectArray, chosen: BoolArray, otherwise: ObjectArray | None = None) -> ObjectArray:
+    """(Q,) the names of the chosen queries, elsewhere what they had, or None."""
+    labels: ObjectArray = np.full(len(name), None, dtype=object) if otherwise is None else otherwise.copy()
+    labels[chosen] = name[chosen]
+    return labels
 
 
 def made_cold(queries: Queries, domains: Domains, *, share: float, seed: tuple[int, ...]) -> Queries:
@@ -162,8 +169,8 @@ def made_cold(queries: Queries, domains: Domains, *, share: float, seed: tuple[i
     own, other = history_lengths(queries)
     cold = (own == 0) & (other > 0)
     name = queries.groups["all"]
-    groups = {**queries.groups, "cold-start": np.where(cold, name, None)}
-    groups["long-tailed"] = np.where(cold, name, groups["long-tailed"])
+    groups = {**queries.groups, "cold-start": labelled(name, cold)}
+    groups["long-tailed"] = labelled(name, cold, groups["long-tailed"])
     return replace(queries, groups=groups)
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from monge.data.cross_domain import census, check_thinning, groups_of, long_tail_bound, made_cold, thinned, with_negatives
+from monge.data.cross_domain import census, check_thinning, groups_of, labelled, long_tail_bound, made_cold, thinned, with_negatives
 from monge.data.domains import DOMAIN_COLUMN, ID_COLUMN, Domains
 from monge.data.examples import history_lengths
 from monge.data.interactions import Interactions, ObjectArray, Vocabulary
@@ -159,11 +159,11 @@ def released(
     own, other = history_lengths(parts["test"])
     groups = {
         **parts["test"].groups,
-        "cold-start": np.where(own == 0, name, None),
-        "no history": np.where(own + other == 0, name, None),
-        "truth in training": np.where(leaked, name, None),
-        "truth in history": np.where(twin, name, None),
-        "leak-free": np.where(leaked | twin, None, name),
+        "cold-start": labelled(name, own == 0),
+        "no history": labelled(name, own + other == 0),
+        "truth in training": labelled(name, leaked),
+        "truth in history": labelled(name, twin),
+        "leak-free": labelled(name, ~(leaked | twin)),
     }
     parts["test"] = replace(parts["test"], groups=groups)
     held = _log_of(log, parts["validation"], parts["test"])

@@ -170,10 +170,10 @@ _OVERLAP = {
 def _by_share(option: str, printed: Mapping[str, str]) -> tuple[Variant, ...]:
     variants: list[Variant] = []
     for share in SHARES:
+        split = {} if share == "1" else {option: float(share)}
         pairs = [pair.split("/") for pair in printed[share].split()]
         for place, (label, model) in enumerate((("SA-VAE", "savae"), ("i2VAE", "i2vae"))):
             values = {column: float(pair[place]) / 100 for column, pair in zip(_columns(*CLOTH), pairs, strict=True)}
-            split = {} if share == "1" else {option: float(share)}
             variants.append(Variant(label=f"{label}, {option} {share}", model=model, split=split, paper=values))
         variants.append(Variant(label=f"LastPopular, {option} {share}", model="last-popular", split=split, seeded=False))
     return tuple(variants)

@@ -321,7 +321,7 @@ def run_summary(run: Mapping[str, Any], result: Mapping[str, Any]) -> Renderable
 
 QUERY_GROUPS = ("all", "long-tailed", "cold-start", "no history", "truth in training", "truth in history", "leak-free")
 """Groups that a protocol gave its queries, in the order in which they are shown."""
-GROUP_METRICS = ("sampled_hit@10", "sampled_ndcg@10", "hit@10", "ndcg@10")
+GROUP_METRICS = ("sampled_hit@10", "sampled_ndcg@10", "ndcg@10")
 
 
 def groups_table(groups: Iterable[Mapping[str, Any]]) -> Table | None:
@@ -331,12 +331,12 @@ def groups_table(groups: Iterable[Mapping[str, Any]]) -> Table | None:
     if not metrics:
         return None
     table = _table()
-    for head in ("group", "domain"):
-        table.add_column(Text(head), overflow="fold")
+    table.add_column(Text("group"), no_wrap=True)
+    table.add_column(Text("domain"), overflow="fold")
     for head in ("queries", *metrics):
         table.add_column(Text(head), justify="right", no_wrap=True)
     for row in rows:
-        estimates = [_cell(Estimate.of(row["metrics"][metric]), " ") for metric in metrics]
+        estimates = [_cell(Estimate.of(row["metrics"][metric]), "\n") for metric in metrics]
         table.add_row(Text(plain(row["group"])), Text(plain(row["label"])), Text(f"{row['n_queries']:,}"), *estimates)
     return table
 

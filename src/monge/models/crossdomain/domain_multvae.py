@@ -1,4 +1,4 @@
-"""MultVAE on each domain alone, for tables of cross-domain models.
+"""DomainMultVAE: MultVAE on each domain alone, for tables of cross-domain models.
 
 Source: Liang et al., WWW 2018; the settings are those of i2VAE's paper (Ning et al.,
 UAI 2025, D.1), the KL weight rises within the length of a training there. See

@@ -1,4 +1,4 @@
-"""SASRec on each domain alone, for tables of cross-domain models.
+"""DomainSASRec: SASRec on each domain alone, for tables of cross-domain models.
 
 Source: Kang & McAuley, ICDM 2018; the settings are those of i2VAE's paper (Ning et al., UAI 2025, D.1). See
 `per_domain` for what such a model sees.

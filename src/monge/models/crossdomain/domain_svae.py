@@ -1,4 +1,4 @@
-"""SVAE on each domain alone, for tables of cross-domain models.
+"""DomainSVAE: SVAE on each domain alone, for tables of cross-domain models.
 
 Source: Sachdeva et al., WSDM 2019, with the history length of i2VAE's paper (Ning et al., UAI 2025, D.1). See
 `per_domain` for what such a model sees.
