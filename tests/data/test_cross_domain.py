@@ -111,7 +111,8 @@ def test_a_split_file_keeps_domains_negatives_groups_and_examples(tmp_path: Path
 def test_density_thins_inputs_and_overlap_thins_users_and_truths_stay() -> None:
     log = rounds(single=12)
     options: dict[str, Any] = {"validation": 0.2, "test": 0.2, "n_negatives": 2}
-    whole, thin, few = (cross_domain(log, **(options | more)) for more in ({}, {"density": 0.5}, {"overlap": 0.25}))
+    varied: list[dict[str, Any]] = [{}, {"density": 0.5}, {"overlap": 0.25}]
+    whole, thin, few = (cross_domain(log, **(options | more)) for more in varied)
     assert thin.test.truth.values.tolist() == whole.test.truth.values.tolist()
     assert thin.test.history.lengths.tolist() == np.ceil(whole.test.history.lengths / 2).astype(int).tolist()
     assert whole.train.examples is not None
