@@ -1,12 +1,13 @@
 """Toy logs that several folders share; each is built anew, nothing is downloaded."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from monge.data import Interactions, Queries, Ragged, Vocabulary
+from monge.data import Interactions, Queries, Ragged, Vocabulary, attach_modality
 
 
 def cycle_sequences(n_users: int = 50, n_items: int = 10) -> list[list[int]]:
@@ -32,6 +33,17 @@ def queries_of(histories: list[list[int]], truth: list[list[int]], *, n_items: i
     """Queries from plain lists."""
     user = np.array(range(len(histories)) if users is None else users, dtype=np.int64)
     return Queries(n_items=n_items, user=user, history=Ragged.from_lists(histories), truth=Ragged.from_lists(truth))
+
+
+def with_content(log: Interactions) -> Interactions:
+    """Two modalities: rows of numbers that two items lack, and attributes that say which half of the items one is in."""
+    rng = np.random.default_rng(7)
+    first_half = np.arange(log.n_items) < log.n_items // 2
+    rows = (rng.normal(size=(log.n_items, 5)) + 2 * first_half[:, None]).astype(np.float16)
+    known = np.setdiff1d(np.arange(log.n_items), [1, log.n_items - 1])
+    halves = np.array([f"all half{2 * item // log.n_items}" for item in range(log.n_items)], dtype=object)
+    log = attach_modality(log, "visual", rows[known], ids=log.items.ids[known].tolist())
+    return attach_modality(replace(log, item_columns={"halves": halves}), "halves", "halves")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import monge
-from monge.data import PROTOCOLS, Interactions, Queries, Ragged, Split, Vocabulary, add_noise
+from monge.data import PROTOCOLS, Interactions, Queries, Ragged, Split, Vocabulary, add_noise, cold_items
 from monge.errors import ConfigError, DataError, UnknownNameError
 from tests.conftest import cycle_sequences, log_of
 
@@ -61,7 +61,7 @@ def assert_only_training_grew(noisy: Split, split: Split) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     sequences=SEQUENCES,
-    protocol=st.sampled_from(list(PROTOCOLS)),
+    protocol=st.sampled_from([name for name in PROTOCOLS if name != "cold-items"]),
     ratio=st.floats(0, 1.5),
     seed=st.integers(0, 99),
     timed=st.booleans(),
@@ -174,7 +174,7 @@ def test_another_seed_draws_other_pairs_and_an_unknown_user_in_a_query_is_no_mat
     assert len(draws) == 5
 
 
-@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "cold-items"])
 def test_it_is_an_option_of_every_protocol_and_lies_in_the_file(protocol: str, tmp_path: Path) -> None:
     log = log_of(cycle_sequences(60, 20))
     options: dict[str, Any] = {"noise_ratio": 0.2, "noise_seed": 4}
@@ -223,3 +223,10 @@ def test_too_much_noise_and_a_misspelt_name(cycle: Interactions) -> None:
         monge.make_split(cycle, "ratio", {"noise_ratio": 50})
     with pytest.raises(UnknownNameError, match="did you mean 'noise_ratio'"):
         monge.make_split(cycle, "ratio", {"noise_rato": 0.1})
+
+
+def test_noise_would_train_items_that_are_held_out() -> None:
+    split = cold_items(log_of([[0, 1, 2, 3], [3, 2, 1, 0], [1, 2]]), heldout_items=1)
+    with pytest.raises(ConfigError, match="noise_ratio cannot go with cold-items"):
+        add_noise(split, ratio=0.5)
+    assert add_noise(split, ratio=0) is split

@@ -112,3 +112,14 @@ def test_cut_offs_are_checked() -> None:
             parse_metric(name)
     assert largest_cutoff(["ndcg@50", "coverage@7", "coverage@3"]) == 7
     assert largest_cutoff(["ndcg@50", "mrr"]) == 0
+
+
+def test_ndcg_found_takes_the_hits_of_the_first_fifty_for_the_ideal_list() -> None:
+    beyond = np.iinfo(np.int64).max // 2
+    ranks = np.array([[1, 60, 70], [21, 2, beyond], [51, 52, 53]])
+    found = per_query(["ndcg_found@20", "ndcg@20", "ndcg_found@60"], ranks, np.array([3, 2, 3]))
+    second = (1 / np.log2(3)) / (1 + 1 / np.log2(3))  # hits at 2 and, within 50, at 21: an ideal list of two
+    assert found["ndcg_found@20"].tolist() == pytest.approx([1.0, second, 0.0])
+    assert found["ndcg@20"][0] == pytest.approx(1 / (1 + 1 / np.log2(3) + 1 / np.log2(4)))
+    three = 1 + 1 / np.log2(3) + 1 / np.log2(4)
+    assert found["ndcg_found@60"][2] == pytest.approx((1 / np.log2(52) + 1 / np.log2(53) + 1 / np.log2(54)) / three)

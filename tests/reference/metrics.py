@@ -22,6 +22,10 @@ def metric(name: str, ranked: list[int], truth: set[int]) -> float:
         case "ndcg":
             gain = sum(1 / math.log2(place + 1) for place, hit in enumerate(hits, start=1) if hit)
             return gain / sum(1 / math.log2(place + 1) for place in range(1, min(k, len(truth)) + 1))
+        case "ndcg_found":
+            gain = sum(1 / math.log2(place + 1) for place, hit in enumerate(hits, start=1) if hit)
+            n_found = sum(item in truth for item in ranked[: max(k, 50)])
+            return gain / sum(1 / math.log2(place + 1) for place in range(1, min(k, n_found) + 1)) if n_found else 0.0
         case "map":
             found, total = 0, 0.0
             for place, hit in enumerate(hits, start=1):

@@ -231,7 +231,8 @@ def load_run(path: str | Path, *, trusted: Collection[str] = ()) -> Run:
         raise RunError(f"{path}: run.json is damaged ({type(error).__name__}: {error}); restore it from a copy or train again") from error
     if len(histories) != len(users):
         raise RunError(f"{path}: damaged: {len(histories)} histories for {len(users)} users")
-    model = make_model(cls, config, n_users=len(users), n_items=len(items), item_columns=columns)
+    modalities = directory.split().train.modalities if getattr(cls, "uses_modalities", False) else {}
+    model = make_model(cls, config, n_users=len(users), n_items=len(items), item_columns=columns, modalities=modalities)
     directory.load_weights(model)
     model.eval()
     assert isinstance(model, Recommender)

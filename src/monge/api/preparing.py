@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ def check_answerable(model: str, cls: type[Recommender], split: Split, learn_fro
     """
     trained = learn_from.sequences.lengths > 0
     for name, queries in (("validation", split.validation), ("test", split.test)):
+        if queries.eligible is not None and not getattr(cls, "answers_new_items", False):
+            n_new = int((learn_from.item_counts[queries.eligible] == 0).sum())
+            if n_new:
+                raise DataError(
+                    f"{model} cannot recommend items that training never saw, and {n_new:,} of the {len(queries.eligible):,} items to rank "
+                    f"for {name} are such; use a model that reads item content (vbpr, lattice, mmssl)"
+                )
         if not cls.answers_unknown_users:
             n, why = int((~trained[queries.user]).sum()), "their users have no training interaction"
         elif getattr(cls, "needs_history", False):
@@ -93,7 +101,16 @@ def initialised(cls: type[Recommender], config: Any, split: Split, seed: int) ->
     """The model with its first weights."""
     torch.manual_seed(seed)
     train = split.train
-    return make_model(cls, config, n_users=train.n_users, n_items=train.n_items, item_columns=train.item_columns)
+    return make_model(
+        cls, config, n_users=train.n_users, n_items=train.n_items, item_columns=train.item_columns, modalities=train.modalities
+    )
+
+
+def with_content_for(cls: type[Recommender], split: Split) -> Split:
+    """The split without modalities where the model does not read them: they would only fill its run directory."""
+    if getattr(cls, "uses_modalities", False) or not split.train.modalities:
+        return split
+    return replace(split, train=replace(split.train, modalities={}))
 
 
 def learnt_from(cls: type[Recommender], split: Split) -> Interactions:
@@ -111,6 +128,7 @@ def _joined(first: Interactions, second: Interactions) -> Interactions:
         items=first.items,
         time=np.concatenate([first.time, second.time]) if both else None,  # pyright: ignore[reportArgumentType, reportCallIssue]
         item_columns=first.item_columns,
+        modalities=first.modalities,
         provenance=first.provenance,
     )
 

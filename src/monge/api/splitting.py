@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from monge.data import PROTOCOLS, Interactions, Queries, Split, add_noise, filters, load
+from monge.data import PROTOCOLS, Interactions, Queries, Split, add_noise, attach_modality, filters, load, load_split
+from monge.data.modalities import parse_modality
 from monge.errors import ConfigError, DataError, UnknownNameError, nearest
 
 OF_EVERY_PROTOCOL = ("known_users_only", "noise_ratio", "noise_seed")
@@ -23,10 +24,11 @@ def open_log(
     k_core: int | None = None,
     keep: str | None = None,
     min_length: int | None = None,
+    modality: Sequence[str] = (),
     echo: Callable[[str], Any] | None = None,
     **read_options: Any,
 ) -> Interactions:
-    """Read a log and filter it, in this order: ratings, duplicates, k-core, sequence length.
+    """Read a log, join item content to it, and filter it, in this order: ratings, duplicates, k-core, sequence length.
 
     Args:
         data: a known data set's name, a file, an address, or a data frame.
@@ -34,10 +36,11 @@ def open_log(
         keep: of repeated (user, item) pairs keep the "first" or the "last" ("all": keep them all).
         k_core: keep users and items with at least so many interactions, repeatedly.
         min_length: keep users with at least so many interactions.
+        modality: `NAME=FILE[:ID_COLUMN]` each, see `monge.data.attach_modality`; known data sets have some of their own.
         echo: gets a line that says which columns were taken.
         read_options: column names and format, see `monge.data.read`.
     """
-    log = load(data, echo=echo, **read_options)
+    log = _with_content(load(data, echo=echo, **read_options), modality, echo)
     if rating_at_least is not None:
         log = filters.at_least(log, rating_at_least)
     if keep is not None:
@@ -45,6 +48,45 @@ def open_log(
     if k_core is not None:
         log = filters.k_core(log, k_core, k_core)
     return log if min_length is None else filters.min_length(log, min_length)
+
+
+def published_split(
+    data: Any,
+    options: Mapping[str, Any] | None = None,
+    *,
+    modality: Sequence[str] = (),
+    echo: Callable[[str], Any] | None = None,
+    **read: Any,
+) -> Split:
+    """The split that was published with a known data set, or that a file's `split_column` marks.
+
+    Args:
+        data: as in `open_log`.
+        options: `test_history` ("train" or "train+validation"), and those that every protocol takes.
+        modality: as in `open_log`.
+        echo: gets a line that says which columns were taken.
+        read: column names and format, `split_column` among them.
+
+    Raises:
+        DataError: there is no such split. UnknownNameError: no such option.
+    """
+    options = dict(options or {})
+    for name in options:
+        if name not in ("test_history", *OF_EVERY_PROTOCOL):
+            raise UnknownNameError(f"a published split has no option {name!r}{nearest(name, ['test_history', *OF_EVERY_PROTOCOL])}")
+    split = load_split(data, test_history=options.pop("test_history", "train+validation"), echo=echo, **read)
+    train = _with_content(split.train, modality, echo)
+    return _finished(replace(split, train=train), options)
+
+
+def _with_content(log: Interactions, modality: Sequence[str], echo: Callable[[str], Any] | None) -> Interactions:
+    for name, source, id_column in [parse_modality(text) for text in modality]:
+        log = attach_modality(log, name, source, id_column=id_column)
+        made = log.modalities[name]
+        if echo is not None:
+            lacking = f", {made.n_missing:,} of {log.n_items:,} items without" if made.n_missing else ""
+            echo(f"modality {name}: {source}, {made.width:,} {'numbers' if made.active is None else 'attributes'}{lacking}")
+    return log
 
 
 def make_split(log: Interactions, protocol: str, options: Mapping[str, Any] | None = None) -> Split:
@@ -66,15 +108,19 @@ def make_split(log: Interactions, protocol: str, options: Mapping[str, Any] | No
     for name in options:
         if name not in known:
             raise UnknownNameError(f"protocol {protocol} has no option {name!r}{nearest(name, known)}")
-    only_known = bool(options.pop("known_users_only", False))
-    noise = {"ratio": options.pop("noise_ratio", 0), "seed": options.pop("noise_seed", 0)}
+    common = {name: options.pop(name) for name in OF_EVERY_PROTOCOL if name in options}
     try:
         split = PROTOCOLS[protocol](log, **options)
     except TypeError as error:
         given = ", ".join(f"{name} = {value!r}" for name, value in options.items())
         raise ConfigError(f"protocol {protocol}: an option has a value of the wrong kind ({given})") from error
-    split = add_noise(split, **noise)
-    return _known_users_only(split) if only_known else split
+    return _finished(split, common)
+
+
+def _finished(split: Split, options: Mapping[str, Any]) -> Split:
+    """What every protocol's split can have done to it."""
+    split = add_noise(split, ratio=options.get("noise_ratio", 0), seed=options.get("noise_seed", 0))
+    return _known_users_only(split) if options.get("known_users_only", False) else split
 
 
 def _known_users_only(split: Split) -> Split:

@@ -28,6 +28,7 @@ from monge.api.preparing import (
     initialised,
     learnt_from,
     log_and_split,
+    with_content_for,
 )
 from monge.data import Interactions, Split, describe
 from monge.errors import ConfigError, MissingExtraError, MongeError, RunError
@@ -119,6 +120,7 @@ def train(
         name = info["data"]["name"]
     else:
         log, split, found_name = log_and_split(data, protocol, protocol_options, watch)
+        split = with_content_for(cls, split)
         if log is not None and split.test.domain is not None:
             for note in split.notes:  # what may be leaking is said before anything is learnt
                 watch.message(note)
@@ -133,6 +135,7 @@ def train(
                 "fingerprint": (log or split.train).fingerprint,
                 "provenance": dict(split.train.provenance),
                 "describe": describe(log if log is not None else split.train).to_dict(),
+                "modalities": {key: {"width": one.width, **one.record} for key, one in split.train.modalities.items()},
             },
             "protocol": {"name": split.protocol, "options": dict(split.options), "notes": list(split.notes)},
             "environment": environment(),

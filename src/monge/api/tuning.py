@@ -12,7 +12,16 @@ import numpy as np
 from lightning_fabric import Fabric
 from torch import nn
 
-from monge.api.preparing import check_answerable, check_learns, check_selects, configs_of, initialised, learnt_from, log_and_split
+from monge.api.preparing import (
+    check_answerable,
+    check_learns,
+    check_selects,
+    configs_of,
+    initialised,
+    learnt_from,
+    log_and_split,
+    with_content_for,
+)
 from monge.api.training import WATCHED, InterruptedRunError, _train
 from monge.data import Interactions, Split
 from monge.errors import ConfigError
@@ -99,6 +108,7 @@ def tune(
     start = _start(searched, build)
     search = Search(searched, metric=metric, sampler=sampler, pruner=pruner, seed=seed, build=build, start=start)
     log, split, found_name = log_and_split(data, protocol, protocol_options, watch)
+    split = with_content_for(cls, split)
     learn_from = learnt_from(cls, split)
     check_answerable(model, cls, split, learn_from)  # of the test part, only whether it could be asked in the end
     seen = replace(split, test=split.test.take(np.arange(0)))  # what is not there cannot be looked at

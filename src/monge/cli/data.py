@@ -1,4 +1,4 @@
-"""`monge data`: describe, split, convert, list."""
+"""`monge data`: describe, split, convert, embed, list."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import rich_click as click
 
 from monge.cli.options import DATA_OPTIONS, data_options, noise_options, split_options, taken
+
+PROTOCOL_HELP = "leave-one-out, ratio, temporal, strong-generalisation, cold-items; or published: the one that a known data set came with."
 
 
 @click.group(cls=click.RichGroup)
@@ -41,7 +43,7 @@ def describe(source: str, as_json: bool, **values: Any) -> None:
 
 @data.command()
 @click.argument("source", metavar="DATA")
-@click.option("--protocol", default="leave-one-out", show_default=True, help="leave-one-out, ratio, temporal or strong-generalisation.")
+@click.option("--protocol", default="leave-one-out", show_default=True, help=PROTOCOL_HELP)
 @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
 @noise_options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The split file to write (.safetensors).")
@@ -51,7 +53,7 @@ def split(source: str, protocol: str, out: Path, **values: Any) -> None:
 
     Example: [bold]monge data split ratings.csv --protocol ratio --protocol-option seed=3 --out split.safetensors[/bold]
     """
-    from monge.api import make_split, open_log
+    from monge.api import make_split, open_log, published_split
     from monge.cli.show import stderr, stdout
     from monge.errors import DataError
     from monge.training.run import disk_errors
@@ -62,8 +64,11 @@ def split(source: str, protocol: str, out: Path, **values: Any) -> None:
         raise DataError(f"{out} exists already; choose another name or remove it")
     if not out.parent.is_dir():
         raise DataError(f"{out.parent}: no such folder")
-    log = open_log(source, echo=stderr.print, **taken(values, DATA_OPTIONS))
-    made = make_split(log, protocol, split_options(values))
+    options, reading = split_options(values), taken(values, DATA_OPTIONS)
+    if protocol == "published":
+        made = published_split(source, options, echo=stderr.print, **reading)
+    else:
+        made = make_split(open_log(source, echo=stderr.print, **reading), protocol, options)
     with disk_errors(out):
         made.save(out)
     counts = f"{len(made.train):,} training interactions, {len(made.validation):,} validation and {len(made.test):,} test queries"
@@ -91,6 +96,51 @@ def convert(source: str, target: Path, **values: Any) -> None:
     log = open_log(source, echo=stderr.print, **taken(values, DATA_OPTIONS))
     write(log, target)
     stdout.print(f"{target}: {len(log):,} interactions of {log.n_users:,} users with {log.n_items:,} items")
+
+
+@data.command()
+@click.argument("source", metavar="ITEMS")
+@click.option("--columns", required=True, metavar="NAME,NAME", help="The columns of text, joined in this order.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file of features to write (.safetensors).")
+@click.option(
+    "--model", default="all-MiniLM-L6-v2", show_default=True, help="A sentence-transformers model on this machine: name or folder."
+)
+@click.option("--item-column", metavar="NAME", help="Column of items, where it is not found by itself.")
+@click.option("--batch-size", default=64, show_default=True, help="Texts encoded at once.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
+def embed(source: str, columns: str, out: Path, model: str, item_column: str | None, batch_size: int, device: str) -> None:
+    """Turn texts of ITEMS (a table, or a known data set) into features for --modality; nothing is downloaded.
+
+    Called again with the same texts and model it does nothing.
+
+    Example: [bold]monge data embed ml-100k --columns title,genres --out text.safetensors[/bold], then
+    [bold]monge train vbpr ml-100k --modality text=text.safetensors[/bold]
+    """
+    from rich.progress import Progress
+
+    from monge.cli.show import stderr, stdout
+    from monge.data.embed import embed as embed_items
+    from monge.errors import DataError
+    from monge.training.run import disk_errors
+
+    if not out.parent.is_dir():
+        raise DataError(f"{out.parent}: no such folder")
+    with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bar, disk_errors(out):
+        task = bar.add_task("texts", total=None)
+        wanted = [name.strip() for name in columns.split(",") if name.strip()]
+        made = embed_items(
+            source,
+            wanted,
+            out,
+            model=model,
+            item_column=item_column,
+            batch_size=batch_size,
+            device=device,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    empty = f", {made['n_empty']:,} without text left out" if made["n_empty"] else ""
+    state = "up to date" if made["cached"] else "written"
+    stdout.print(f"{out}: {state}: {made['width']} numbers for each of {made['n_items'] - made['n_empty']:,} items{empty}", markup=False)
 
 
 @data.command(name="list")

@@ -65,6 +65,12 @@ DATA_OPTIONS = {
     "rating_at_least": click.option("--rating-at-least", type=float, metavar="R", help="Keep interactions rated at least R."),
     "keep": click.option("--keep", type=click.Choice(["first", "last", "all"]), help="Of repeated (user, item) pairs keep these."),
     "k_core": click.option("--k-core", type=int, metavar="K", help="Keep users and items with at least K interactions, repeatedly."),
+    "modality": click.option(
+        "--modality",
+        multiple=True,
+        metavar="NAME=FILE[:ID_COLUMN]",
+        help=r"Item content: a matrix (.npy, .safetensors), a table with column NAME, or a column of the items; repeatable.",
+    ),
     "min_length": click.option("--min-length", type=int, metavar="N", help="Keep users with at least N interactions."),
 }
 
@@ -117,7 +123,7 @@ def split_options(options: dict[str, Any], *, has_its_split: str | None = None) 
 def taken(values: dict[str, Any], names: typing.Iterable[str]) -> dict[str, Any]:
     """Take the named options out of `values`; those not given are left out."""
     found = {name: values.pop(name, None) for name in list(names)}
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value not in (None, ())}
 
 
 def out_folder(model: str, data: str, prefix: str = "") -> Path:

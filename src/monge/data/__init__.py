@@ -8,9 +8,10 @@ from monge.data.domains import Domains
 from monge.data.examples import examples_of
 from monge.data.filters import at_least, deduplicate, k_core, min_length
 from monge.data.interactions import Interactions, Vocabulary
-from monge.data.noise import add_noise
 from monge.data.leaks import check_leaks
-from monge.data.protocols import PROTOCOLS, leave_one_out, predefined, ratio, strong_generalisation, temporal
+from monge.data.modalities import Modality, attach_modality
+from monge.data.noise import add_noise
+from monge.data.protocols import PROTOCOLS, cold_items, leave_one_out, predefined, ratio, strong_generalisation, temporal
 from monge.data.queries import Queries, QueryBatch
 from monge.data.ragged import Ragged
 from monge.data.read import attach_items, read, read_domains, read_items
@@ -23,6 +24,7 @@ __all__ = [
     "Domains",
     "Interactions",
     "KnownDataset",
+    "Modality",
     "Queries",
     "QueryBatch",
     "Ragged",
@@ -31,7 +33,9 @@ __all__ = [
     "add_noise",
     "at_least",
     "attach_items",
+    "attach_modality",
     "check_leaks",
+    "cold_items",
     "cross_domain",
     "deduplicate",
     "describe",

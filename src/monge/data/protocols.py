@@ -11,6 +11,7 @@ What holds for all of them:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -220,6 +221,45 @@ def strong_generalisation(
     )
 
 
+def cold_items(log: Interactions, *, heldout_items: float = 0.1, seed: int = 0) -> Split:
+    """Some items are never trained on; what is asked is which users of the training took them. For models that read item content.
+
+    Args:
+        log: the interactions.
+        heldout_items: share of the items with a row held out for validation, and as many again for test; 1 or more is a number of items.
+        seed: of the drawing of items.
+
+    Returns:
+        A split whose queries have a user's training rows as history and the user's held-out items of the part as truth; only the held-out
+        items of the part are ranked (`Queries.eligible`). The items keep their numbers.
+    """
+    if heldout_items <= 0 or (heldout_items >= 1 and heldout_items != int(heldout_items)):
+        raise ConfigError(f"heldout_items must be a share between 0 and 1 or a whole number of items; got {heldout_items}")
+    taken = np.flatnonzero(log.item_counts)
+    n_held_out = int(heldout_items) if heldout_items >= 1 else int(np.floor(len(taken) * heldout_items + 0.5 + 1e-9))
+    if not 0 < 2 * n_held_out < len(taken):
+        raise DataError(
+            f"cannot hold out {n_held_out:,} items each for validation and test: the log has {len(taken):,}; change heldout_items"
+        )
+    drawn = np.random.default_rng(seed).permutation(taken)[: 2 * n_held_out]
+    cold = {"validation": np.sort(drawn[:n_held_out]), "test": np.sort(drawn[n_held_out:])}
+    part = np.zeros(log.n_items, dtype=np.int64)  # 0 train, 1 validation, 2 test
+    part[cold["validation"]], part[cold["test"]] = 1, 2
+    of_part = part[log.item]
+    split = _split(
+        log,
+        protocol="cold-items",
+        options={"heldout_items": heldout_items, "seed": seed},
+        validation=(of_part == 0, of_part == 1),
+        test=(of_part == 0, of_part == 2),
+        train=of_part == 0,
+        notes=[f"{2 * n_held_out:,} items never train: {n_held_out:,} are to be ranked for validation, {n_held_out:,} for test, no others"],
+        remedy="change heldout_items",
+    )
+    queries = {name: replace(getattr(split, name), eligible=items) for name, items in cold.items()}
+    return replace(split, **queries, histories=split.train.sequences)
+
+
 def predefined(log: Interactions, labels: ObjectArray, *, test_history: History = "train+validation") -> Split:
     """The split that came with the data: `labels` names the part of each row (see `LABELS`), in the order of the log's rows."""
     _check_history(test_history)
@@ -247,6 +287,7 @@ PROTOCOLS: Mapping[str, Callable[..., Split]] = {
     "ratio": ratio,
     "temporal": temporal,
     "strong-generalisation": strong_generalisation,
+    "cold-items": cold_items,
     "cross-domain": cross_domain,
     "released": released,
 }

@@ -27,6 +27,8 @@ class Queries:
     """(Q rows) held-out items; rows are empty where nothing is known (a live recommendation)."""
     candidates: Ragged | None = None
     """(Q rows) the only items to be ranked, or None: all items."""
+    eligible: IntArray | None = None
+    """(n,) the only items to be ranked, the same for all queries; None: all items."""
     groups: Mapping[str, ObjectArray] = field(default_factory=dict)
     """Named labels of the queries, each (Q,): metrics are also given by group. None: the query is in no such group."""
     domain: IntArray | None = None

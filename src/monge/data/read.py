@@ -253,6 +253,19 @@ def read_items(source: Source, *, item_column: str | None = None, format: str | 
     """
     import polars as pl
 
+    _, item, others = item_table(source, item_column=item_column, format=format)
+    texts = {name: _text(others[name]) for name in others.columns}
+    return pl.DataFrame({item.name: item, **{name: text for name, text in texts.items() if name != item.name}})
+
+
+def item_table(source: Source, *, item_column: str | None = None, format: str | None = None) -> tuple[str, pl.Series, pl.DataFrame]:
+    """As `read_items`, but with the other columns as they came: what to call the table, the ids, the others.
+
+    Raises:
+        DataError: as `read_items`.
+    """
+    import polars as pl
+
     known = frozenset(ALIASES["item"])
     by_position = item_column is not None and re.fullmatch(r"column_[1-9]\d*", item_column) is not None
     table = open_table(source, format, aliases=known, by_position=by_position and not _has_such_columns(source), latin_1=True)
@@ -269,9 +282,8 @@ def read_items(source: Source, *, item_column: str | None = None, format: str | 
     twice = item.is_duplicated().arg_true()
     if len(twice):
         raise DataError(f"{where}: row {twice[0] + 1}: item {item[twice[0]]!r} stands in another row too; keep one row an item")
-    others = [table.frame[name] for name in table.frame.columns if name != column]
-    texts = {_bare(series.name): _text(series) for series in others}
-    return pl.DataFrame({_bare(column): item, **{name: text for name, text in texts.items() if name != _bare(column)}})
+    others = {_bare(name): table.frame[name] for name in table.frame.columns if name != column}
+    return table.name, item.alias(_bare(column)), pl.DataFrame({name: series.alias(name) for name, series in others.items()})
 
 
 def attach_items(log: Interactions, frame: pl.DataFrame, *, columns: Sequence[str] | Mapping[str, str] | None = None) -> Interactions:

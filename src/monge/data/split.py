@@ -13,8 +13,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from monge.data._packing import pack_ids, unpack_ids
 from monge.data.files import write_atomically
 from monge.data.interactions import Interactions, Vocabulary
+from monge.data.modalities import Modality
 from monge.data.queries import Queries
 from monge.data.ragged import Ragged
 from monge.errors import DataError
@@ -48,9 +50,10 @@ class Split:
         if self.fold_in is not None:
             _pack_interactions(arrays, "fold_in", self.fold_in)
         for name, vocabulary in (("users", self.train.users), ("items", self.train.items)):
-            _pack_ids(arrays, name, vocabulary.ids)
+            pack_ids(arrays, name, vocabulary.ids)
         for name, column in self.train.item_columns.items():
-            _pack_ids(arrays, f"item_column.{name}", column)
+            pack_ids(arrays, f"item_column.{name}", column)
+        modalities = {name: modality.pack(arrays, f"modality.{name}") for name, modality in self.train.modalities.items()}
         _pack_rows(arrays, "histories", self.histories)
         asked = {"validation": self.validation, "test": self.test, "examples": self.train.examples}
         for name, queries in asked.items():
@@ -62,6 +65,7 @@ class Split:
             "options": dict(self.options),
             "notes": list(self.notes),
             "provenance": dict(self.train.provenance),
+            "modalities": modalities,
         }
         write_atomically(Path(path), save(arrays, metadata={"monge": json.dumps(header)}))
 
@@ -83,9 +87,16 @@ class Split:
                 raise DataError(f"{path}: split format {header['monge_split']} is newer than this Monge reads ({FORMAT}); upgrade Monge")
             if header["monge_split"] < 2 and "histories.values" not in arrays:
                 raise DataError(f"{path}: was written by an older Monge and has no histories; make the split again (a run: train again)")
-            users, items = (Vocabulary(_unpack_ids(arrays, name)) for name in ("users", "items"))
-            columns = {name: _unpack_ids(arrays, f"item_column.{name}") for name in _names_under(arrays, "item_column.")}
-            shared = {"users": users, "items": items, "item_columns": columns, "provenance": header["provenance"]}
+            users, items = (Vocabulary(unpack_ids(arrays, name)) for name in ("users", "items"))
+            columns = {name: unpack_ids(arrays, f"item_column.{name}") for name in _names_under(arrays, "item_column.")}
+            modalities = {name: Modality.unpack(arrays, f"modality.{name}", kept) for name, kept in header.get("modalities", {}).items()}
+            shared = {
+                "users": users,
+                "items": items,
+                "item_columns": columns,
+                "modalities": modalities,
+                "provenance": header["provenance"],
+            }
             examples = _unpack_queries(arrays, "examples", len(items)) if "examples.user" in arrays else None
             return cls(
                 train=replace(_unpack_interactions(arrays, "train", shared), examples=examples),
@@ -126,8 +137,10 @@ def _pack_queries(arrays: dict[str, npt.NDArray[Any]], name: str, queries: Queri
         rows: Ragged | None = getattr(queries, part)
         if rows is not None:
             _pack_rows(arrays, f"{name}.{part}", rows)
+    if queries.eligible is not None:
+        arrays[f"{name}.eligible"] = queries.eligible.astype(np.int32)
     for group, labels in queries.groups.items():
-        _pack_ids(arrays, f"{name}.group.{group}", labels)
+        pack_ids(arrays, f"{name}.group.{group}", labels)
     for part in ("domain", "domain_of_item"):
         column = getattr(queries, part)
         if column is not None:
@@ -143,7 +156,8 @@ def _unpack_queries(arrays: Mapping[str, npt.NDArray[Any]], name: str, n_items: 
         history=_unpack_rows(arrays, f"{name}.history"),
         truth=_unpack_rows(arrays, f"{name}.truth"),
         candidates=_unpack_rows(arrays, f"{name}.candidates") if f"{name}.candidates.values" in arrays else None,
-        groups={group: _unpack_ids(arrays, f"{name}.group.{group}") for group in groups},
+        eligible=arrays[f"{name}.eligible"].astype(np.int64) if f"{name}.eligible" in arrays else None,
+        groups={group: unpack_ids(arrays, f"{name}.group.{group}") for group in groups},
         negatives=_unpack_rows(arrays, f"{name}.negatives") if f"{name}.negatives.values" in arrays else None,
         **parts,
     )
@@ -161,22 +175,3 @@ def _unpack_rows(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Ragged:
 def _names_under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[str]:
     """Names packed under a prefix, in the order of the alphabet; a name may have dots in it."""
     return sorted({key.removeprefix(prefix).rpartition(".")[0] for key in arrays if key.startswith(prefix)})
-
-
-def _pack_ids(arrays: dict[str, npt.NDArray[Any]], name: str, ids: npt.NDArray[Any]) -> None:
-    """Whole numbers as they are; text as UTF-8 bytes back to back with lengths; a missing text has length -1."""
-    if ids.dtype == np.int64:
-        arrays[f"{name}.whole"] = ids
-        return
-    encoded = [None if text is None else str(text).encode() for text in ids.tolist()]
-    arrays[f"{name}.bytes"] = np.frombuffer(b"".join(text or b"" for text in encoded), dtype=np.uint8)
-    arrays[f"{name}.lengths"] = np.array([-1 if text is None else len(text) for text in encoded], dtype=np.int32)
-
-
-def _unpack_ids(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> npt.NDArray[Any]:
-    if f"{name}.whole" in arrays:
-        return arrays[f"{name}.whole"]
-    raw, lengths = arrays[f"{name}.bytes"].tobytes(), arrays[f"{name}.lengths"]
-    ends = np.cumsum(np.maximum(lengths, 0))
-    texts = [None if length < 0 else raw[end - length : end].decode() for length, end in zip(lengths, ends, strict=True)]
-    return np.array([*texts, None], dtype=object)[:-1]  # the extra None keeps NumPy from guessing a shape

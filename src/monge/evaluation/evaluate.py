@@ -119,11 +119,26 @@ def labels_between(values: np.ndarray[Any, Any], bounds: Sequence[int]) -> tuple
     return np.array(names, dtype=object)[np.searchsorted(np.asarray(bounds), values, side="left")], names
 
 
-def standard_groups(evaluation: Evaluation, queries: Queries, train: Interactions) -> list[dict[str, Any]]:
-    """Metrics by history length and by how often the (first) held-out item was taken in training, and by the queries' own labels."""
-    lengths, length_names = labels_between(train.sequences.lengths[np.maximum(queries.user, 0)], LENGTH_BOUNDS)
+def standard_groups(
+    evaluation: Evaluation,
+    queries: Queries,
+    train: Interactions,
+    *,
+    user_bounds: Sequence[int] = LENGTH_BOUNDS,
+    item_bounds: Sequence[int] = POPULARITY_BOUNDS,
+) -> list[dict[str, Any]]:
+    """Metrics by history length and by how often the (first) held-out item was taken in training, and by the queries' own labels.
+
+    Args:
+        evaluation: of these queries.
+        queries: with held-out items.
+        train: the training rows.
+        user_bounds: upper ends of all groups of users but the last, rising; a group does not hold its lower end.
+        item_bounds: the same of items.
+    """
+    lengths, length_names = labels_between(train.sequences.lengths[np.maximum(queries.user, 0)], user_bounds)
     counts = train.item_counts[queries.truth.values[queries.truth.offsets[:-1]]]
-    popularity, popularity_names = labels_between(counts, POPULARITY_BOUNDS)
+    popularity, popularity_names = labels_between(counts, item_bounds)
     rows = evaluation.by_group("training interactions of the user", lengths.tolist(), length_names)
     rows += evaluation.by_group("training interactions of the held-out item", popularity.tolist(), popularity_names)
     for name, labels in queries.groups.items():

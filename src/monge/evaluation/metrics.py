@@ -10,10 +10,14 @@ cut-off, h_k = |{g in G: r(g) <= k}|. A table shows the mean over queries; queri
 | hit@k        | 1 if h_k >= 1                                                                      |
 | precision@k  | h_k / k                                                                            |
 | ndcg@k       | sum over hits of 1 / log2(r + 1), over the same sum for ranks 1..min(k, \\|G\\|)        |
+| ndcg_found@k | the same hits, over the sum for ranks 1..min(k, hits within the first max(k, 50))    |
 | mrr          | 1 / (smallest rank), over the whole list                                           |
 | mrr@k        | the same, 0 if no rank is within k                                                 |
 | map@k        | sum over hits of (hits up to that rank / that rank), over min(k, \\|G\\|)               |
 | coverage@k   | share of all items that stand in somebody's first k                                |
+
+`ndcg_found` is what the code of MMSSL and its relatives calls NDCG: the ideal list is made of the hits that were found, so a user with
+many held-out items of which few were found gets more than `ndcg` gives. It is for comparing with such papers only.
 
 `sampled_` before a name (`sampled_hit@10`) takes the ranks among the negatives that a query brings with it, for protocols that have them
 (1 of 1,000 as a rule); it does not order models as the full ranking does (Krichene & Rendle, KDD 2020), so both are shown.
@@ -37,6 +41,8 @@ from monge.errors import ConfigError, DataError, UnknownNameError, nearest
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+FOUND_WITHIN = 50
+"""Length of the list whose hits `ndcg_found` takes for the ideal one."""
 DEFAULT_METRICS = (
     "recall@1", "recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr", "mrr@40",
     "hit@10", "precision@10", "map@10", "coverage@10",
@@ -65,6 +71,13 @@ def _ndcg(ranks: Ints, n_truth: Ints, k: int) -> Floats:
     return gains / ideal[np.minimum(n_truth, k)]
 
 
+def _ndcg_found(ranks: Ints, n_truth: Ints, k: int) -> Floats:
+    gains = np.where(ranks <= k, 1 / np.log2(ranks + 1.0), 0.0).sum(1)
+    ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
+    found = np.minimum((ranks <= max(k, FOUND_WITHIN)).sum(1), k)
+    return gains / np.where(found > 0, ideal[found], 1.0)
+
+
 def _mrr(ranks: Ints, n_truth: Ints, k: int | None) -> Floats:
     first = ranks.min(1)
     return np.where(first <= (np.inf if k is None else k), 1 / first, 0.0)
@@ -82,6 +95,7 @@ _BY_QUERY: dict[str, Callable[[Ints, Ints, int], Floats]] = {
     "hit": _hit,
     "precision": _precision,
     "ndcg": _ndcg,
+    "ndcg_found": _ndcg_found,
     "mrr": _mrr,
     "map": _map,
 }

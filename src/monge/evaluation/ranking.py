@@ -67,6 +67,10 @@ def score_blocks(
             block = block or block_size_for(queries.n_items)
             table = model.item_vectors() if isinstance(model, InnerProduct) else None
             buffer = torch.empty(min(block, len(queries)), queries.n_items, device=device) if table else None
+            left_out = None
+            if queries.eligible is not None:
+                left_out = torch.ones(queries.n_items, dtype=torch.bool, device=device)
+                left_out[torch.from_numpy(queries.eligible).to(device)] = False
             order = np.argsort(queries.history.lengths, kind="stable")
             domain_of_item = None if queries.domain_of_item is None else torch.from_numpy(queries.domain_of_item).to(device)
             for start in range(0, len(order), block):
@@ -89,6 +93,8 @@ def score_blocks(
                 if batch.domain is not None:
                     assert domain_of_item is not None
                     scores.masked_fill_(domain_of_item != batch.domain[:, None], -torch.inf)
+                if left_out is not None:
+                    scores.masked_fill_(left_out, -torch.inf)
                 if part.candidates is not None:
                     allowed = torch.zeros_like(scores, dtype=torch.bool)
                     at = torch.from_numpy(part.candidates.row_of_value).to(device), torch.from_numpy(part.candidates.values).to(device)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from monge.data import Domains
+from monge.data import Domains, Modality
 from monge.data.interactions import ObjectArray
 from monge.errors import UnknownNameError, nearest
 from monge.models.contract import InnerProduct, ItemVectors, Recommender, Solvable, Trainable
@@ -32,6 +32,11 @@ MODELS = {
     "neumf": "monge.models.collaborative.neumf:NeuMF",
     "multvae": "monge.models.collaborative.multvae:MultVAE",
     "sinkhorncf": "monge.models.collaborative.sinkhorncf:SinkhornCF",
+    "vbpr": "monge.models.multimodal.vbpr:VBPR",
+    "lightgcn-m": "monge.models.multimodal.lightgcn_m:LightGCNM",
+    "lattice": "monge.models.multimodal.lattice:LATTICE",
+    "slmrec": "monge.models.multimodal.slmrec:SLMRec",
+    "mmssl": "monge.models.multimodal.mmssl:MMSSL",
     "last-popular": "monge.models.sequential.last_popular:LastPopular",
     "sasrec": "monge.models.sequential.sasrec:SASRec",
     "stosa": "monge.models.sequential.stosa:STOSA",
@@ -68,13 +73,23 @@ def find_model(name: str) -> type[Recommender]:
     return model
 
 
-def make_model(cls: type[Recommender], config: Any, *, n_users: int, n_items: int, item_columns: Mapping[str, ObjectArray]) -> nn.Module:
-    """A model with its first weights; one that declares `needs_domains` is also told the domains of the items.
+def make_model(
+    cls: type[Recommender],
+    config: Any,
+    *,
+    n_users: int,
+    n_items: int,
+    item_columns: Mapping[str, ObjectArray],
+    modalities: Mapping[str, Modality],
+) -> nn.Module:
+    """A model with its first weights; one that declares `needs_domains` or `uses_modalities` is also given what it asks for.
 
     Raises:
         DataError: it needs domains, and the items have none.
     """
-    more = {"domains": Domains.of(item_columns)} if getattr(cls, "needs_domains", False) else {}
+    more: dict[str, Any] = {"domains": Domains.of(item_columns)} if getattr(cls, "needs_domains", False) else {}
+    if getattr(cls, "uses_modalities", False):
+        more["modalities"] = modalities
     model = cls(config, n_users=n_users, n_items=n_items, **more)  # pyright: ignore[reportCallIssue] (the contract's constructor)
     assert isinstance(model, nn.Module)
     return model

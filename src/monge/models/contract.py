@@ -5,6 +5,10 @@ in the class attribute `Config`. Whatever it needs to answer queries lives in pa
 those are what a run directory keeps. A model of several domains says `needs_domains = True` and gets `domains=Domains` beside the
 counts: whose items are whose.
 
+A model that reads item content says so by the class attribute `uses_modalities = True` and is built with `modalities=...` too (name ->
+`monge.data.Modality`); they come from the run's split file, so they need not stand in its weights. `answers_new_items = True`: it scores
+items that training never saw by their content.
+
 Axes: B queries, V width of a vector.
 """
 
@@ -76,6 +80,15 @@ class Watched(Trainable, Protocol):
 
     watched: dict[str, Tensor]
     """Name -> (), renewed by `loss` at least once an epoch."""
+
+
+@runtime_checkable
+class Adversarial(Trainable, Protocol):
+    """Trains against a critic: before each step of its own the critic takes one, on the same batch and in the same optimizer."""
+
+    def critic_loss(self, batch: Any) -> dict[str, Tensor]:
+        """As `loss`, of the critic: its gradients reach the critic's parameters only, and those of `loss` none of them."""
+        ...
 
 
 @runtime_checkable

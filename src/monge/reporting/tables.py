@@ -325,7 +325,7 @@ GROUP_METRICS = ("sampled_hit@10", "sampled_ndcg@10", "ndcg@10")
 
 
 def groups_table(groups: Iterable[Mapping[str, Any]]) -> Table | None:
-    """Group, domain, number of queries and metrics with their intervals, of the groups of a cross-domain split; None where there are none."""
+    """Group, domain, number of queries and metrics with their intervals, of a cross-domain split's groups; None where there are none."""
     rows = [row for name in QUERY_GROUPS for row in groups if row["group"] == name]
     metrics = [metric for metric in GROUP_METRICS if rows and metric in rows[0]["metrics"]]
     if not metrics:

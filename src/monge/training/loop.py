@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions
 from monge.errors import ConfigError, MongeError, UnknownNameError, nearest
-from monge.models.contract import FollowsSteps, Trainable, Watched
+from monge.models.contract import Adversarial, FollowsSteps, Trainable, Watched
 from monge.sampling import epoch_seed
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -123,10 +123,16 @@ def make_fabric(precision: str = "32-true", device: str = "auto") -> Fabric:
 
 
 def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """Adam with the model's learning rate and coupled L2 penalty; its AMSGrad variant where the model's config asks for it."""
+    """Adam with the model's learning rate and coupled L2 penalty; its AMSGrad variant where the model's config asks for it.
+
+    A model may give `parameter_groups()` (a critic beside it that learns at its own rate), and have its decay decoupled (AdamW) by the
+    class attribute `decoupled_decay`.
+    """
     config: Any = model.config
+    groups: Any = model.parameter_groups() if hasattr(model, "parameter_groups") else model.parameters()  # pyright: ignore[reportCallIssue]
+    kind = torch.optim.AdamW if getattr(model, "decoupled_decay", False) else torch.optim.Adam
     amsgrad = getattr(config, "amsgrad", False)
-    return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, amsgrad=amsgrad, fused=True)
+    return kind(groups, lr=config.learning_rate, weight_decay=config.weight_decay, amsgrad=amsgrad, fused=True)
 
 
 def fit(
@@ -167,6 +173,10 @@ def fit(
     optimizer = make_optimizer(model)
     wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
     wrapped.mark_forward_method("loss")
+    steps = [wrapped.loss]
+    if isinstance(model, Adversarial):
+        wrapped.mark_forward_method("critic_loss")
+        steps.insert(0, wrapped.critic_loss)
     if optimizer_state is not None:
         optimizer_state(optimizer)
     calls.on_start(len(batches))
@@ -177,18 +187,21 @@ def fit(
         totals: dict[str, Tensor] = {}
         n_done = 0
         for batch in batches(progress.epoch):
-            with fabric.autocast():
-                parts: dict[str, Tensor] = wrapped.loss(batch)
-                loss = torch.stack(list(parts.values())).sum()
-            optimizer.zero_grad()
-            fabric.backward(loss)
-            if config.clip:
-                fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip, error_if_nonfinite=False)
-            wrapped_optimizer.step()
+            for step in steps:
+                with fabric.autocast():
+                    parts: dict[str, Tensor] = step(batch)
+                    if not parts:
+                        continue
+                    loss = torch.stack(list(parts.values())).sum()
+                optimizer.zero_grad()  # sets gradients to None: the optimizer leaves out what this step does not reach
+                fabric.backward(loss)
+                if config.clip:
+                    fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+                wrapped_optimizer.step()
+                for name, value in parts.items():
+                    totals[name] = totals.get(name, 0.0) + value.detach()
             if isinstance(model, FollowsSteps):
                 model.after_step()
-            for name, value in parts.items():
-                totals[name] = totals.get(name, 0.0) + value.detach()
             n_done += 1
             calls.on_batch(n_done)
             if calls.interrupted():
