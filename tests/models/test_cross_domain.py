@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 def made(log: Interactions, **options: Any) -> I2VAE:
     torch.manual_seed(0)
     config = I2VAEConfig(**(TINY | options))
-    model = make_model(I2VAE, config, n_users=log.n_users, n_items=log.n_items, item_columns=log.item_columns)
+    model = make_model(I2VAE, config, n_users=log.n_users, n_items=log.n_items, item_columns=log.item_columns, modalities={})
     assert isinstance(model, I2VAE)
     return model
 

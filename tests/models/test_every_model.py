@@ -14,13 +14,14 @@ from monge.data import Interactions, Queries, Ragged, leave_one_out
 from monge.errors import DataError, QueryError, UnknownNameError
 from monge.evaluation import rank_truth
 from monge.models import MODELS, InnerProduct, find_model, make_model
-from tests.conftest import cycle_sequences, log_of, queries_of
+from tests.conftest import cycle_sequences, log_of, queries_of, with_content
 from tests.crossdomain import with_domains
 
 OUTSIDE = "tests.models.outside:Transitions"
 SEQUENCE: dict[str, Any] = {"dim": 8, "max_length": 6, "batch_size": 16, "n_heads": 2}
 BAG: dict[str, Any] = {"dim": 4, "hidden": 8, "batch_size": 16}
 PAIRS: dict[str, Any] = {"dim": 8, "batch_size": 32}
+ASL: dict[str, Any] = {"critic_shrink": 2, "penalty_rows": 8}
 SMALL: dict[str, dict[str, Any]] = {
     "popular": {},
     "itemknn": {"k": 5},
@@ -40,6 +41,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "neumf": {"dim": 4, "batch_size": 64},
     "multvae": BAG,
     "sinkhorncf": {**BAG, "k": 5, "flow": "iaf2"},
+    "vbpr": {**PAIRS, "content_dim": 4},
+    "lightgcn-m": PAIRS,
+    "lattice": {**PAIRS, "k": 3},
+    "slmrec": {**PAIRS, "task": "fd_fm", "asl": True, **ASL},
+    "mmssl": {**PAIRS, "k": 2, **ASL},
     "last-popular": {},
     "sasrec": SEQUENCE,
     "stosa": SEQUENCE,
@@ -55,11 +61,12 @@ SMALL: dict[str, dict[str, Any]] = {
     OUTSIDE: {},
 }
 IN_BATCH = ["clrec", "directau", "buir", "sclrec"]
+CONTENT = ["vbpr", "lightgcn-m", "lattice", "slmrec", "mmssl"]
 CROSS_DOMAIN = ["domain-sasrec", "domain-multvae", "domain-svae", "c2dsr", "savae", "i2vae"]
 SEQUENTIAL = ["sasrec", "stosa", "coserec", "mstein", "svae"]
-LEARNT = [*IN_BATCH, "bprmf", "lightgcn", "mf", "neumf", "multvae", "sinkhorncf", *SEQUENTIAL, *CROSS_DOMAIN, OUTSIDE]
+LEARNT = [*IN_BATCH, *CONTENT, "bprmf", "lightgcn", "mf", "neumf", "multvae", "sinkhorncf", *SEQUENTIAL, *CROSS_DOMAIN, OUTSIDE]
 NEEDS_HISTORY = ["multvae", "sinkhorncf", *SEQUENTIAL, OUTSIDE]
-OF_USERS = [*IN_BATCH, "bprmf", "lightgcn", "mf", "neumf"]
+OF_USERS = [*IN_BATCH, *CONTENT, "bprmf", "lightgcn", "mf", "neumf"]
 ITEM_WEIGHTS = ["itemknn", "p3alpha", "rp3beta", "slim", "ease"]
 FACTORS = ["wmf", "bpf"]
 ANSWERS_ANYBODY = ["popular", "last-popular", *ITEM_WEIGHTS, *FACTORS, *CROSS_DOMAIN]
@@ -67,8 +74,8 @@ N_ITEMS = 10
 
 
 def toy() -> Interactions:
-    """The cycle; its items are of two domains by turns, which only some models care for."""
-    return with_domains(log_of(cycle_sequences(n_items=N_ITEMS)), ["even", "odd"] * (N_ITEMS // 2))
+    """The cycle; its items have content, and are of two domains by turns, which only some models care for."""
+    return with_domains(with_content(log_of(cycle_sequences(n_items=N_ITEMS))), ["even", "odd"] * (N_ITEMS // 2))
 
 
 def train(name: str, out: Path | None = None, *, seed: int = 0, epochs: int = 2, **options: Any) -> monge.Run:
@@ -120,7 +127,14 @@ def test_saved_and_loaded_gives_equal_scores(name: str, runs: dict[str, monge.Ru
     assert {key: value.tolist() for key, value in module(run).state_dict().items()} == {
         key: value.tolist() for key, value in module(loaded).state_dict().items()
     }
-    fresh = make_model(type(run.model), module(run).config, n_users=50, n_items=N_ITEMS, item_columns=toy().item_columns)
+    fresh = make_model(
+        type(run.model),
+        module(run).config,
+        n_users=50,
+        n_items=N_ITEMS,
+        item_columns=toy().item_columns,
+        modalities=toy().modalities,
+    )
     assert any(
         not torch.equal(mine, other) for mine, other in zip(module(run).state_dict().values(), fresh.state_dict().values(), strict=True)
     )
@@ -233,8 +247,7 @@ def test_a_model_of_users_refuses_unknown_ones(name: str, runs: dict[str, monge.
 
 @pytest.mark.parametrize("name", OF_USERS)
 def test_a_model_of_users_refuses_a_user_without_a_training_row(name: str) -> None:
-    log = log_of([*cycle_sequences()])
-    split = leave_one_out(log)
+    split = leave_one_out(with_content(log_of(cycle_sequences())))
     untrained = replace(split, train=split.train.select(split.train.user != 7), validation=split.validation.take(np.arange(7)))
     with pytest.raises(DataError, match=r"cannot answer 1 of \d+ test queries.*known_users_only"):
         monge.train(name, untrained, epochs=1, dim=4)
@@ -259,7 +272,7 @@ def test_temporal_queries_without_history_are_refused_before_training_or_left_ou
 
 @pytest.mark.parametrize("name", OF_USERS)
 def test_a_trained_model_of_users_refuses_a_known_user_without_a_training_row(name: str) -> None:
-    split = leave_one_out(log_of(cycle_sequences()))
+    split = leave_one_out(with_content(log_of(cycle_sequences())))
     fewer = replace(split, **{part: getattr(split, part).take(np.arange(7)) for part in ("validation", "test")})
     run = monge.train(name, replace(fewer, train=split.train.select(split.train.user != 7)), epochs=1, dim=4, device="cpu")
     assert scores(run.model, split.test.take(np.array([6]))).isfinite().all()

@@ -7,10 +7,11 @@ import pytest
 
 import monge
 from monge.data import Interactions, leave_one_out, ratio
-from tests.conftest import cycle_sequences, log_of
+from tests.conftest import cycle_sequences, log_of, with_content
 
 USERS: dict[str, Any] = {"epochs": 40, "select": "recall@5", "learning_rate": 0.05, "batch_size": 20}
 BAG: dict[str, Any] = {"epochs": 30, "select": "recall@5", "learning_rate": 0.01, "batch_size": 20, "dim": 4, "hidden": 16}
+ADVERSARY: dict[str, Any] = {"critic_shrink": 2}
 PAIRS: dict[str, Any] = {"epochs": 40, "select": "recall@5", "learning_rate": 0.02, "batch_size": 64, "dim": 2}
 SEQUENCE: dict[str, Any] = {"dim": 16, "max_length": 8, "batch_size": 64, "n_layers": 1, "n_heads": 2, "learning_rate": 1e-2}
 OF_ATTENTION = ("n_layers", "n_heads")
@@ -85,6 +86,13 @@ def blocks(n_users: int = 80, n_items: int = 24, taken: int = 9) -> Interactions
         *[(name, {**PAIRS, "tau": 1.0, "encoder": "lightgcn"}) for name in ("clrec", "sclrec")],
         ("buir", {**PAIRS, "dim": 4, "momentum": 0.9, "encoder": "lightgcn", "edge_dropout": 0.2}),
         ("sclrec", {**PAIRS, "tau": 1.0, "symmetric": True, "mask_false_negatives": "all_observed", "ema": False}),
+        ("vbpr", {**PAIRS, "content_dim": 2, "learning_rate": 0.05, "regularisation": 3e-2, "epochs": 30}),
+        ("lightgcn-m", {**PAIRS, "dim": 4}),
+        ("lattice", {**PAIRS, "dim": 4, "k": 4}),
+        *[("slmrec", {**PAIRS, "dim": 4, "temperature": 1.0, "task": task}) for task in ("fac", "fd_fm")],
+        ("slmrec", {**PAIRS, "epochs": 20, "dim": 4, "temperature": 1.0, "asl": True, "cl": True, **ADVERSARY}),
+        ("mmssl", {**PAIRS, "epochs": 20, "dim": 4, "n_heads": 2, "k": 3, **ADVERSARY}),
+        ("mmssl", {**PAIRS, "dim": 4, "n_heads": 2, "k": 3, "generator": "gae", "cl": False, "missing": "mean", "modalities": "visual"}),
         *[("mf", {**USERS, "dim": 2, "observation": loss}) for loss in ("gaussian", "sinkhorn")],
         ("neumf", {**USERS, "dim": 8, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 1e-3}),
         ("neumf", {**USERS, "form": "mlp", "learning_rate": 0.02}),
@@ -94,7 +102,7 @@ def blocks(n_users: int = 80, n_items: int = 24, taken: int = 9) -> Interactions
     ],
 )
 def test_a_checkerboard_is_learnt(name: str, options: dict[str, Any]) -> None:
-    log = blocks()
+    log = with_content(blocks())
     split = ratio(log, train=0.6, validation=0.2, test=0.2, seed=1)
     run = monge.train(name, split, device="cpu", **options)
     # 12 items of a block less at least 7 of the history leave at most 5 in it: the held-out ones must be among them

@@ -20,10 +20,11 @@ import monge
 from monge.api import InterruptedRunError
 from monge.data import Interactions
 from monge.errors import ConfigError, RunError
-from monge.models import find_model
+from monge.models import find_model, make_model
 from monge.training.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
 from monge.training.loop import Callbacks, Progress, TrainingConfig, fit, make_fabric, make_optimizer
 from monge.training.watch import Watch
+from tests.conftest import cycle_sequences, log_of, with_content
 from tests.training.stalling import BATCH, FOLDER
 
 SEQUENCE: dict[str, Any] = {"dim": 8, "max_length": 6, "batch_size": 16, "n_layers": 1, "n_heads": 2}
@@ -34,6 +35,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "lightgcn": {"dim": 8, "batch_size": 64},
     "sclrec": {"dim": 8, "batch_size": 64, "momentum": 0.7},
     "buir": {"dim": 8, "batch_size": 64, "encoder": "lightgcn", "edge_dropout": 0.3},
+    "mmssl": {"dim": 8, "batch_size": 64, "k": 2, "critic_shrink": 2},
+    "slmrec": {"dim": 8, "batch_size": 48, "asl": True, "task": "fd_fm", "critic_shrink": 2},
     "sinkhorncf": {
         "dim": 4,
         "hidden": 8,
@@ -50,14 +53,21 @@ PATHS = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.envir
 """Where a process of its own finds this package of tests."""
 
 
+@pytest.fixture
+def cycle() -> Interactions:
+    """The deterministic next-item rule, with item content for the models that read it."""
+    return with_content(log_of(cycle_sequences()))
+
+
 def tensors(model: Any) -> dict[str, Any]:
     return {name: tensor.tolist() for name, tensor in model.state_dict().items()}
 
 
 def build(name: str) -> Any:
     torch.manual_seed(0)
-    cls = find_model(name)
-    return cls(cls.Config(**MODELS[name]), n_users=50, n_items=10)  # pyright: ignore[reportCallIssue]
+    cls: Any = find_model(name)
+    modalities = with_content(log_of(cycle_sequences())).modalities
+    return make_model(cls, cls.Config(**MODELS[name]), n_users=50, n_items=10, item_columns={}, modalities=modalities)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -77,7 +87,7 @@ def test_a_checkpoint_comes_back_as_it_was(name: str, cycle: Interactions, tmp_p
         callbacks=Callbacks(on_epoch=on_epoch),
     )
     torch.manual_seed(77)
-    other: Any = type(model)(model.config, n_users=50, n_items=10)
+    other: Any = make_model(type(model), model.config, n_users=50, n_items=10, item_columns={}, modalities=cycle.modalities)
     assert tensors(other) != tensors(model)
     progress, state = load_checkpoint(tmp_path / "c", other)
     assert tensors(other) == tensors(model)

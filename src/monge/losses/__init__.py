@@ -1,6 +1,6 @@
 """Losses as functions of scores or embeddings: usable with any model, ours or yours."""
 
-from monge.losses.contrastive import info_nce_two_views, two_view_cross_entropy, wasserstein_discrepancy
+from monge.losses.contrastive import cross_view_info_nce, info_nce_two_views, two_view_cross_entropy, wasserstein_discrepancy
 from monge.losses.in_batch import alignment, info_nce, uniformity
 from monge.losses.observation import (
     accelerated_sinkhorn,
@@ -23,6 +23,7 @@ __all__ = [
     "binary_cross_entropy",
     "bpr",
     "concentration",
+    "cross_view_info_nce",
     "denoising_weight",
     "full_cross_entropy",
     "gaussian",

@@ -1,6 +1,6 @@
 """Contrastive losses between two views of the same B users.
 
-Both take the views stacked to 2B rows, view a of every user and then view b: the positive of row i is row i + B (mod 2B),
+The symmetric ones take the views stacked to 2B rows, view a of every user and then view b: the positive of row i is row i + B (mod 2B),
 the other 2B - 2 rows are negatives, and both directions count.  ln(2B - 1) means "cannot tell the rows apart".
 
 Axes: B users, V width of one view's vector.
@@ -57,3 +57,33 @@ def info_nce_two_views(rows: Tensor, *, similarity: Literal["cosine", "dot"] = "
     if similarity == "cosine":
         rows = F.normalize(rows, dim=-1)
     return two_view_cross_entropy(rows @ rows.T / temperature)
+
+
+def cross_view_info_nce(anchors: Tensor, views: Tensor, *, temperature: float) -> Tensor:
+    """Each view must find its own user's anchor among all anchors and all other views.
+
+        loss = -mean_u log( exp s(h_u, e_u) / ( sum_v exp s(h_v, e_u) + sum_{v != u} exp s(e_v, e_u) ) ),  s = cosine / temperature
+
+    Args:
+        anchors: (B, D) h, e.g. final user vectors.
+        views: (B, D) e, e.g. the same users in one modality; a zero row has cosine 0 with all.
+        temperature: > 0.
+
+    Returns:
+        (), nats a user; ln(2B - 1) means "cannot tell the users apart".
+
+    Raises:
+        ValueError: other shapes, or temperature <= 0.
+
+    Source: MMSSL (Wei et al., WWW 2023), Eq. 11, of one modality; the sum runs over the batch, as in the authors' code, and has the minus
+    sign that the paper lacks.
+    """
+    if anchors.ndim != 2 or anchors.shape != views.shape:
+        raise ValueError(f"anchors and views must both be (B, D); got {tuple(anchors.shape)}, {tuple(views.shape)}")
+    if temperature <= 0:
+        raise ValueError(f"temperature must be > 0; got {temperature}")
+    anchors, views = F.normalize(anchors, dim=-1), F.normalize(views, dim=-1)
+    itself = torch.eye(len(views), dtype=torch.bool, device=views.device)
+    among_views = (views @ views.T / temperature).masked_fill(itself, -torch.inf)
+    logits = torch.cat([views @ anchors.T / temperature, among_views], 1)
+    return F.cross_entropy(logits, torch.arange(len(views), device=views.device))

@@ -4,6 +4,7 @@ A (U, I) holds 1 where a user took an item, once each; D_u and D_i hold how many
 
     symmetric:  users' = D_u^-1/2 A D_i^-1/2 items      items' = D_i^-1/2 A^T D_u^-1/2 users
     one-sided:  users' = D_u^-1 A items                 items' = D_i^-1 A^T users
+    root:       users' = D_u^-1/2 A items               items' = D_i^-1/2 A^T users
 
 Every product, of the backward pass too, runs over a matrix stored by rows (CSR): A and its transpose are both kept, so no gradient is
 scattered. `docs/decisions/0013-sparse-propagation.md` has what was compared.
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions
 
-Normalisation = Literal["symmetric", "one-sided"]
+Normalisation = Literal["symmetric", "one-sided", "root"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +100,27 @@ class BipartiteGraph:
         (3, [0, 0, 1], [0, 1, 1])
         """
         user, item = torch.from_numpy(log.user).to(device), torch.from_numpy(log.item).to(device)
-        pairs = torch.unique(user * log.n_items + item)  # sorted: by users, then by items
-        user, item = pairs // log.n_items, pairs % log.n_items
+        return cls.from_pairs(user, item, log.n_users, log.n_items, normalisation=normalisation, dtype=dtype)
+
+    @classmethod
+    def from_pairs(
+        cls,
+        user: Tensor,
+        item: Tensor,
+        n_users: int,
+        n_items: int,
+        *,
+        normalisation: Normalisation = "symmetric",
+        dtype: torch.dtype = torch.float32,
+    ) -> BipartiteGraph:
+        """The graph of (E,) users with (E,) items, on their device; a pair that stands there several times is one edge."""
+        pairs = torch.unique(user * n_items + item)  # sorted: by users, then by items
+        user, item = pairs // n_items, pairs % n_items
         order = torch.argsort(item, stable=True)
         return cls(
-            user_offsets=_offsets(user, log.n_users),
+            user_offsets=_offsets(user, n_users),
             items=item.int(),
-            item_offsets=_offsets(item, log.n_items),
+            item_offsets=_offsets(item, n_items),
             users=user[order].int(),
             order=order,
             normalisation=normalisation,
@@ -164,7 +179,7 @@ class BipartiteGraph:
     def _layers(self) -> tuple[Layer, Layer]:
         """Weight of an edge (u, i): into[u] out_of[i] on the way to users, into[i] out_of[u] on the way to items."""
         degree_U, degree_I = self.user_offsets.diff(), self.item_offsets.diff()
-        exponent = -0.5 if self.normalisation == "symmetric" else -1.0
+        exponent = -1.0 if self.normalisation == "one-sided" else -0.5
         into_U, into_I = (degree.clamp(min=1).to(self.dtype).pow(exponent) for degree in (degree_U, degree_I))
         out_of_U, out_of_I = (into_U, into_I) if self.normalisation == "symmetric" else (torch.ones_like(into_U), torch.ones_like(into_I))
 
@@ -178,8 +193,32 @@ class BipartiteGraph:
 
         layer = Layer(by_users(into_U, out_of_I), by_items(into_I, out_of_U))
         if self.normalisation == "symmetric":
-            return layer, layer
+            return layer, layer  # its own transpose
         return layer, Layer(by_users(out_of_U, into_I), by_items(out_of_I, into_U))
+
+    def to_users(self, items: Tensor) -> Tensor:
+        """(I, D) -> (U, D): one half of a layer, with gradients."""
+        return _Product.apply(items, self.layer.to_users, self.adjoint.to_items)  # pyright: ignore[reportReturnType]
+
+    def to_items(self, users: Tensor) -> Tensor:
+        """(U, D) -> (I, D): the other half."""
+        return _Product.apply(users, self.layer.to_items, self.adjoint.to_users)  # pyright: ignore[reportReturnType]
+
+
+class _Product(torch.autograd.Function):
+    """matrix @ dense, and back by the transpose."""
+
+    @staticmethod
+    def forward(dense: Tensor, matrix: SparseRows, transpose: SparseRows) -> Tensor:
+        return matrix @ dense
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.matrix, ctx.transpose = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return _Product.apply(gradients[0], ctx.transpose, ctx.matrix), None, None  # pyright: ignore[reportReturnType]
 
 
 def propagate(graph: BipartiteGraph, users: Tensor, items: Tensor, n_layers: int) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import torch
 from torch import Tensor
@@ -40,3 +41,18 @@ def distinct_items(queries: QueryBatch) -> tuple[Tensor, Tensor]:
     """Histories as sets: (N,) items back to back, each once in a history and by rising number; (N,) the query of each, rising."""
     keys = torch.unique(queries.row_of_item * queries.n_items + queries.items)  # sorted
     return keys % queries.n_items, keys // queries.n_items
+
+
+def rows_at_once(n_columns: int, device: torch.device | str = "cpu") -> int:
+    """How many float32 rows of so many columns, three times over, fit a tenth of the free memory: a power of two, 1 to 1024.
+
+    The upper end is low enough that machines with a few GiB free all take it, and round alike.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    elif hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        free = 2 << 30
+    return 1 << (max(1, min(1024, free // 10 // (3 * 4 * max(n_columns, 1)))).bit_length() - 1)

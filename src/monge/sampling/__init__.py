@@ -6,6 +6,7 @@ from monge.sampling.negatives import SeenPairs
 from monge.sampling.pairs import PairBatch, PairBatches
 from monge.sampling.seeds import epoch_seed, generator_for
 from monge.sampling.sequences import NextItemBatch, NextItemBatches
+from monge.sampling.users import UserBatches
 
 __all__ = [
     "BagBatch",
@@ -17,6 +18,7 @@ __all__ = [
     "PairBatch",
     "PairBatches",
     "SeenPairs",
+    "UserBatches",
     "by_domain",
     "epoch_seed",
     "generator_for",

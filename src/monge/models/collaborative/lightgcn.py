@@ -34,7 +34,7 @@ class LightGCNConfig:
     n_layers: int = 3
     """Layers of the propagation, K; 0 is BPRMF."""
     normalisation: Normalisation = "symmetric"
-    """Of the graph: symmetric, or one-sided (a node receives the mean of its neighbours)."""
+    """Of the graph: symmetric, one-sided (a node receives the mean of its neighbours), or the root of its own degree."""
     init: Literal["normal", "xavier"] = "normal"
     """First layer-0 vectors: normal with deviation 0.1, or Xavier's normal."""
     regularisation: float = 1e-4

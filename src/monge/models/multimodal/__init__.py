@@ -1,0 +1,1 @@
+"""Models that read what items are like (images, sound, texts, attributes) beside who took them."""
