@@ -18,6 +18,7 @@ from monge.training.loop import TrainingConfig
 PAGE = Path(__file__).parent / "models.md"
 FAMILIES = {
     "collaborative": "Collaborative models: who took what, without order",
+    "multimodal": "Multi-modal models: what items are like, beside who took them",
     "sequential": "Sequential models: the order of a history",
     "crossdomain": "Cross-domain models: what one domain tells of another",
 }
@@ -26,7 +27,7 @@ HEAD = """<!-- Made by docs/generate_models.py. Change the docstrings and config
 # Models
 
 Every model with what it is, where it comes from, where it differs from its source, and its options with their defaults. `monge models NAME`
-shows the same in a terminal. MMSSL is planned and not there yet.
+shows the same in a terminal.
 """
 TRAINING = """## Options of training
 

@@ -13,7 +13,7 @@ import pytest
 
 import monge
 from monge.data import Split, add_noise
-from monge.errors import ConfigError, RunError, UnknownNameError
+from monge.errors import ConfigError, DataError, RunError, UnknownNameError
 from monge.evaluation import compare_paired
 from monge.experiments import EXPERIMENTS, Experiment, Variant, reproduce
 from monge.experiments.papers import find_experiment
@@ -213,3 +213,29 @@ def test_the_table_on_the_command_line(toy: Path, capsys: pytest.CaptureFixture[
     assert f"{record['rows']['SASRec']['mean']['mrr']:.4f}" in shown
     assert "+100.0 %" in shown  # the paper's gain
     assert "sinkhorncf/comparison" in monge_cli(capsys, "reproduce").out
+
+
+def test_a_published_split_with_groups_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        (f"u{user}", f"i{item}", "test" if place == 4 else "valid" if place == 3 else "train")
+        for user, sequence in enumerate(cycle_sequences())
+        for place, item in enumerate(sequence)
+    ]
+    pl.DataFrame(rows, schema=["user_id", "item_id", "x_label"], orient="row").write_csv(tmp_path / "log.csv")
+    table = Experiment(
+        title="A toy",
+        source="nobody",
+        data=str(tmp_path / "log.csv"),
+        protocol="published",
+        protocol_options={"known_users_only": True, "test_history": "train"},
+        metrics=("recall@3", "ndcg_found@3"),
+        user_bounds=(4, 5),
+        variants=(Variant(label="Popular", model="popular", seeded=False),),
+    )
+    monkeypatch.setitem(EXPERIMENTS, "toy/published", table)
+    record = reproduce("toy/published", out=tmp_path / "out", seeds=1, data_options={"split_column": "x_label"})
+    groups = [group for group in record["rows"]["Popular"]["groups"][0] if group["group"] == "training interactions of the user"]
+    assert [(group["label"], group["n_queries"]) for group in groups] == [("<=4", 30), ("5-5", 10), (">=6", 10)]
+    assert set(groups[0]["metrics"]) == {"recall@3", "ndcg_found@3"}
+    with pytest.raises(DataError, match="no split was published"):
+        monge.api.published_split("ml-100k")

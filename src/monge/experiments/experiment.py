@@ -51,11 +51,16 @@ class Experiment:
     metrics: Sequence[str]
     """Columns: a metric, or one of a group of the queries, as `LABEL GROUP METRIC` (`cloth cold-start sampled_hit@10`)."""
     protocol: str
+    """A protocol's name, or "published": the split that came with the data."""
     protocol_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of training and of models, for every variant that has them."""
     against: Sequence[tuple[str, str]] = ()
     """(label, label of what it is compared with): relative gains and paired tests."""
+    user_bounds: Sequence[int] = ()
+    """Upper ends of groups of users by training interactions, where the table has them; the record then has metrics by group."""
+    item_bounds: Sequence[int] = ()
+    """The same of items."""
     notes: Sequence[str] = ()
     """What a reader of the table must know."""
 

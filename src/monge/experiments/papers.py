@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monge.errors import UnknownNameError, nearest
-from monge.experiments import i2vae, sclrec, sinkhorncf
+from monge.experiments import i2vae, mmssl, sclrec, sinkhorncf
 from monge.experiments.experiment import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -11,6 +11,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     "sinkhorncf/comparison": sinkhorncf.COMPARISON,
     "sinkhorncf/sensitivity": sinkhorncf.SENSITIVITY,
     "sinkhorncf/ablation": sinkhorncf.ABLATION,
+    "mmssl/table2": mmssl.TABLE_2,
+    "mmssl/table3": mmssl.TABLE_3,
+    "mmssl/table4": mmssl.TABLE_4,
+    "mmssl/table5": mmssl.TABLE_5,
     "sclrec/table2": sclrec.TABLE2,
     "sclrec/table3": sclrec.TABLE3,
     "sclrec/temperature": sclrec.TEMPERATURE,

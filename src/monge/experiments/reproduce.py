@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monge.api import Watch, load_run, make_split, open_log, train, tune
+from monge.api import Watch, load_run, make_split, open_log, published_split, train, tune
 from monge.data import Queries, Split, add_noise
 from monge.data.files import write_atomically
 from monge.errors import ConfigError, RunError, UnknownNameError, nearest
-from monge.evaluation import Evaluation, bootstrap_interval, compare_paired
+from monge.evaluation import Evaluation, bootstrap_interval, compare_paired, standard_groups
 from monge.experiments.experiment import Experiment, Variant
 from monge.experiments.papers import find_experiment
 from monge.models import find_model
@@ -133,12 +133,20 @@ def _split(experiment: Experiment, name: str, data: str, folder: Path, data_opti
         return Split.load(path)
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} exists and is not empty; choose another --out")
-    split = make_split(open_log(data, echo=watch.message, **data_options), experiment.protocol, experiment.protocol_options)
+    split = _made(experiment, {}, data, data_options, watch)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(about, json.dumps(asked) + "\n")
         split.save(path)
     return split
+
+
+def _made(experiment: Experiment, options: Mapping[str, Any], data: str, data_options: Mapping[str, Any], watch: Watch) -> Split:
+    """A split by the experiment's protocol, with options on top of the experiment's."""
+    options = {**experiment.protocol_options, **options}
+    if experiment.protocol == "published":
+        return published_split(data, options, echo=watch.message, **data_options)
+    return make_split(open_log(data, echo=watch.message, **data_options), experiment.protocol, options)
 
 
 def _split_of(experiment: Experiment, variant: Variant, data: str, folder: Path, data_options: Mapping[str, Any], watch: Watch) -> Path:
@@ -147,8 +155,7 @@ def _split_of(experiment: Experiment, variant: Variant, data: str, folder: Path,
         return folder / "split.safetensors"
     path = folder / f"split-{_file_name(variant.split)}.safetensors"
     if not path.exists():
-        options = {**experiment.protocol_options, **variant.split}
-        split = make_split(open_log(data, echo=watch.message, **data_options), experiment.protocol, options)
+        split = _made(experiment, variant.split, data, data_options, watch)
         with disk_errors(folder):
             split.save(path)
     return path
@@ -192,7 +199,7 @@ def _variant(
     known = {*option_names(find_model(variant.model).Config), *option_names(TrainingConfig)}
     chosen = {**experiment.options, **variant.options, **options}
     chosen = {option: value for option, value in chosen.items() if option in known or option in variant.options}
-    test = Split.load(split).test
+    used = Split.load(split)
     metrics = list(dict.fromkeys(column.rpartition(" ")[2] for column in experiment.metrics))
     place = folder / re.sub(r"[^\w.-]+", "-", variant.label).strip("-")
     select = str(chosen.get("select", "ndcg@10"))
@@ -211,6 +218,7 @@ def _variant(
     validation: list[float] = []
     per_query: list[Values] = []
     seconds: list[float] = []
+    groups: list[list[dict[str, Any]]] = []
     for seed in range(seeds if variant.seeded else 1):
         path = place / f"seed{seed}"
         run = train(
@@ -224,7 +232,10 @@ def _variant(
             **chosen,
         )
         found = load_run(path).evaluate(metrics)
-        columns = {column: _column(found, test, column) for column in experiment.metrics}
+        if experiment.user_bounds or experiment.item_bounds:
+            bounds = {"user_bounds": experiment.user_bounds, "item_bounds": experiment.item_bounds}
+            groups.append(standard_groups(found, used.test, used.train, **{name: some for name, some in bounds.items() if some}))
+        columns = {column: _column(found, used.test, column) for column in experiment.metrics}
         per_query.append(columns)
         by_seed.append({column: float(values.mean()) for column, values in columns.items()})
         validation.append(run.result["validation"][select]["mean"])
@@ -242,6 +253,8 @@ def _variant(
         "n_queries": {column: len(values) for column, values in per_query[0].items()},
         "interval": {column: _interval(np.mean([one[column] for one in per_query], axis=0)) for column in experiment.metrics},
     }
+    if groups:
+        row["groups"] = groups
     return row, {metric: np.mean([one[metric] for one in per_query], axis=0) for metric in experiment.metrics}
 
 
