@@ -81,8 +81,12 @@ def test_what_every_cross_domain_split_holds(rows: list[tuple[int, int, int]], s
         if cold == 1.0:
             assert not any(known and (of_item[part.history[place]] != part.domain[place]).any() for place, known in enumerate(own))  # pyright: ignore[reportOptionalSubscript]
     assert split.fold_in is not None
-    truths = {(user, int(part.truth[place][0])) for part in parts[1:] for place, user in enumerate(part.user.tolist())}
-    assert not truths & set(zip(split.fold_in.user.tolist(), split.fold_in.item.tolist(), strict=True))
+    known: dict[int, list[set[int]]] = {}
+    for part in parts[1:]:
+        for place, user in enumerate(part.user.tolist()):
+            known.setdefault(user, []).append(set(part.history[place].tolist()))
+    of_every_query = {(user, item) for user, histories in known.items() for item in set.intersection(*histories)}
+    assert set(zip(split.fold_in.user.tolist(), split.fold_in.item.tolist(), strict=True)) == of_every_query
     again = cross_domain(log, validation=0.2, test=0.2, cold_start=cold, n_negatives=2, seed=seed)
     assert again.test.history.values.tolist() == split.test.history.values.tolist()
     assert again.test.negatives is not None
@@ -160,6 +164,15 @@ def test_fewer_negatives_than_asked_for_is_told() -> None:
     assert split.test.negatives.lengths.max() < 999
 
 
+def test_a_first_item_with_nothing_before_it_is_no_example_and_is_counted() -> None:
+    log = with_domains(log_of([[0, 1, 4], *([user % 4, 4 + user % 3] for user in range(20))]), list("aaaabbb"))
+    split = cross_domain(log, n_negatives=1)
+    # of the 20 users with one item in each domain the first has nothing before it, the second has the first
+    assert "20 first items with nothing known before them are no example" in split.notes
+    assert split.train.examples is not None
+    assert len(split.train.examples) + len(split.validation) + len(split.test) == 22
+
+
 def test_an_ordinary_log_gives_an_example_a_user_and_domain() -> None:
     log = rounds(n_users=6)
     examples = examples_of(log)
@@ -224,6 +237,8 @@ def test_the_released_rows_as_they_are(tmp_path: Path) -> None:
     assert split.test.groups["cold-start"].tolist() == [None, "one", "one", None]
     assert split.test.groups["no history"].tolist() == [None, None, "one", None]
     assert any("2 users stand in several rows" in note for note in split.notes)
+    assert "leak check, test: 1 of 4 queries have an empty history" in split.notes
+    assert any(note.startswith("test: 4 queries") and note.endswith("1 with no history at all") for note in split.notes)
     in_training = set(split.train.user.tolist())
     leaked = [label == "one" for label in split.test.groups["truth in training"].tolist()]
     assert leaked == [log.users.number(4) in in_training, False, False, False]

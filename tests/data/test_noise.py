@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import monge
-from monge.data import PROTOCOLS, Interactions, Queries, Ragged, Split, Vocabulary, add_noise, cold_items
+from monge.data import PROTOCOLS, Interactions, Queries, Ragged, Split, Vocabulary, add_noise, cold_items, cross_domain
 from monge.errors import ConfigError, DataError, UnknownNameError
 from tests.conftest import cycle_sequences, log_of
+from tests.crossdomain import rounds
 
 Pair = tuple[int, int]
 SEQUENCES = st.lists(st.permutations(range(14)).flatmap(lambda items: st.integers(4, 14).map(lambda n: items[:n])), min_size=6, max_size=12)
@@ -223,6 +224,13 @@ def test_too_much_noise_and_a_misspelt_name(cycle: Interactions) -> None:
         monge.make_split(cycle, "ratio", {"noise_ratio": 50})
     with pytest.raises(UnknownNameError, match="did you mean 'noise_ratio'"):
         monge.make_split(cycle, "ratio", {"noise_rato": 0.1})
+
+
+def test_noise_would_not_reach_training_examples() -> None:
+    split = cross_domain(rounds(), n_negatives=0)
+    with pytest.raises(ConfigError, match="noise_ratio cannot go with cross-domain: its training examples were made with the split"):
+        add_noise(split, ratio=0.5)
+    assert add_noise(split, ratio=0) is split
 
 
 def test_noise_would_train_items_that_are_held_out() -> None:

@@ -116,10 +116,10 @@ def cross_domain(
             "seed": seed,
         },
         histories=log.sequences,
-        fold_in=_inputs(log, found.target_row, part),
     )
     split = thinned(split, overlap=overlap, density=density, seed=seed)
-    return replace(split, notes=(*notes, *census(split, domains), *check_leaks(split)))
+    fold_in = known_of_every_query(log, split.validation, split.test)
+    return replace(split, fold_in=fold_in, notes=(*notes, *census(split, domains), *check_leaks(split)))
 
 
 def sequence_lengths(log: Interactions, domains: Domains) -> IntArray:
@@ -230,12 +230,24 @@ def thinned(split: Split, *, overlap: float, density: float, seed: int) -> Split
         examples = _sparser(examples, density, rng)
         pairs = np.unique(np.concatenate([_pairs(examples, examples.history), _pairs(examples, examples.truth)]))
         kept = np.isin(split.train.user * np.int64(split.train.n_items) + split.train.item, pairs)
-        fold_in = split.fold_in
-        if fold_in is not None:
-            known = np.concatenate([_pairs(some, some.history) for some in parts.values()])
-            fold_in = fold_in.select(np.isin(fold_in.user * np.int64(fold_in.n_items) + fold_in.item, known))
-        split = replace(split, **parts, train=replace(split.train.select(kept), examples=examples), fold_in=fold_in)
+        split = replace(split, **parts, train=replace(split.train.select(kept), examples=examples))
     return split
+
+
+def known_of_every_query(log: Interactions, *parts: Queries) -> Interactions:
+    """The rows that stand in the history of all queries of their user.
+
+    A model of users, which has one vector for all of a user's queries, may learn from these and from no others: what one query knows
+    may be later than another's truth, or the history that was taken away to make another one cold-start.
+    """
+    n_items = np.int64(log.n_items)
+    n_queries = sum(np.bincount(some.user, minlength=log.n_users) for some in parts)
+    pairs: list[IntArray] = []
+    for some in parts:
+        once = np.unique(some.history.row_of_value * n_items + some.history.values)
+        pairs.append(some.user[once // n_items] * n_items + once % n_items)
+    pair, n = np.unique(np.concatenate(pairs), return_counts=True)
+    return log.select(np.isin(log.user * n_items + log.item, pair[n == n_queries[pair // n_items]]))
 
 
 def census(split: Split, domains: Domains) -> list[str]:
@@ -284,12 +296,6 @@ def _parts(users: IntArray, n_users: int, validation: float, test: float, seed: 
     part[shuffled[:n_test]] = 2
     part[shuffled[n_test : n_test + n_validation]] = 1
     return part
-
-
-def _inputs(log: Interactions, target_row: IntArray, part: IntArray) -> Interactions:
-    """What may be known of the held-out users: their rows without any of their truths."""
-    pair = log.user * np.int64(log.n_items) + log.item
-    return log.select((part[log.user] > 0) & ~np.isin(pair, pair[target_row]))
 
 
 def _sparser(queries: Queries, density: float, rng: np.random.Generator) -> Queries:

@@ -41,7 +41,7 @@ def add_noise(split: Split, *, ratio: float, seed: int = 0) -> Split:
         A split whose `options` have `noise_ratio` and `noise_seed`, and whose notes tell of the rows.
 
     Raises:
-        ConfigError: a ratio or a seed that is no number, or below 0; a split that holds items out.
+        ConfigError: a ratio or a seed that is no number, or below 0; a split that holds items out, or brings training examples.
         DataError: so many pairs do not exist.
     """
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 <= ratio < math.inf:
@@ -54,6 +54,11 @@ def add_noise(split: Split, *, ratio: float, seed: int = 0) -> Split:
         return split
     if split.test.eligible is not None:
         raise ConfigError("noise_ratio cannot go with cold-items: false pairs would train the items that are held out")
+    if train.examples is not None:
+        raise ConfigError(
+            f"noise_ratio cannot go with {split.protocol}: its training examples were made with the split, and false rows would not "
+            "stand in them; use ratio, or another protocol of plain logs"
+        )
     known = _known_pairs(split)
     room = train.n_items - np.bincount(known // train.n_items, minlength=train.n_users)
     room[train.sequences.lengths == 0] = 0

@@ -14,7 +14,17 @@ from typing import Literal
 
 import numpy as np
 
-from monge.data.cross_domain import census, check_thinning, groups_of, labelled, long_tail_bound, made_cold, thinned, with_negatives
+from monge.data.cross_domain import (
+    census,
+    check_thinning,
+    groups_of,
+    known_of_every_query,
+    labelled,
+    long_tail_bound,
+    made_cold,
+    thinned,
+    with_negatives,
+)
 from monge.data.domains import DOMAIN_COLUMN, ID_COLUMN, Domains
 from monge.data.examples import history_lengths
 from monge.data.interactions import Interactions, ObjectArray, Vocabulary
@@ -166,8 +176,6 @@ def released(
         "leak-free": labelled(name, ~(leaked | twin)),
     }
     parts["test"] = replace(parts["test"], groups=groups)
-    held = _log_of(log, parts["validation"], parts["test"])
-    truths = np.concatenate([some.user * np.int64(log.n_items) + some.truth.values for some in (parts["validation"], parts["test"])])
     split = Split(
         train=train,
         validation=parts["validation"],
@@ -183,9 +191,9 @@ def released(
             "seed": seed,
         },
         histories=log.sequences,
-        fold_in=held.select(~np.isin(held.user * np.int64(log.n_items) + held.item, truths)),
     )
     split = thinned(split, overlap=overlap, density=density, seed=seed)
+    split = replace(split, fold_in=known_of_every_query(log, split.validation, split.test))
     twice = int((np.bincount(rows.user, minlength=log.n_users) > 1).sum())
     if twice:
         notes.append(
@@ -245,7 +253,7 @@ def _labelled(rows: Queries, domains: Domains) -> Queries:
     return replace(rows, groups=groups_of(length, rows.domain, domains, [long_tail_bound(some) for some in lists.T]))
 
 
-def _log_of(log: Interactions, *parts: Queries) -> Interactions:
+def _log_of(log: Interactions, queries: Queries) -> Interactions:
     """The rows of the log that stand in the histories and truths of queries."""
-    pairs = [some.user[rows.row_of_value] * np.int64(log.n_items) + rows.values for some in parts for rows in (some.history, some.truth)]
+    pairs = [queries.user[rows.row_of_value] * np.int64(log.n_items) + rows.values for rows in (queries.history, queries.truth)]
     return log.select(np.isin(log.user * np.int64(log.n_items) + log.item, np.concatenate(pairs)))
