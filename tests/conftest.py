@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from monge.data import Interactions, Queries, Ragged, Vocabulary, attach_modality
+
+settings.register_profile("monge", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
+settings.load_profile("monge")
 
 
 def cycle_sequences(n_users: int = 50, n_items: int = 10) -> list[list[int]]:
