@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from monge.data import Domains, Interactions, QueryBatch
 from monge.models.contract import Batches
-from monge.models.crossdomain.domain_scores import scores_by_domain
 from monge.models.crossdomain.per_domain import PerDomain
 from monge.models.sequential.svae import SVAE, SVAEConfig
 
@@ -49,4 +48,4 @@ class DomainSVAE(nn.Module):
 
     def scores(self, queries: QueryBatch) -> Tensor:
         """(B, n_items); -inf on items of other domains than the one that a query asks for."""
-        return scores_by_domain(self.each, queries, queries.items.new_zeros(self.each.n_domains, len(queries), 1))
+        return self.each.scores(queries)

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monge.data import Domains, Interactions, QueryBatch, examples_of
+from monge.data.cross_domain import long_tail_bound
 from monge.errors import ConfigError
 from monge.losses import denoising_weight, interest_bounds, kl_of_gaussians
 from monge.losses.variational import Gaussian
@@ -40,6 +41,8 @@ from monge.sampling import ExampleBatch, ExampleBatches, by_domain
 INFINITY = float("inf")
 PIECE = 64
 """Sequences of like length that are encoded together."""
+INITIAL_PRIOR = {"vector": 0.0, "scalar": 1.0}
+"""What a prior's deviation is made of at first: exp(0), or 1 in the code, which its map makes 2.51."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +161,7 @@ class I2VAEConfig:
             "lambda_a": lambdas,
             "lambda_c": lambdas,
             "domain_dropout": "0,0.1,0.2",
+            "kl_weight": "1e-3..1:log",
             "kl_warmup": "0,10",
         }
 
@@ -308,7 +312,7 @@ class I2VAE(nn.Module):
         self.decoders = nn.ModuleList(Decode(config) for _ in each)
         width = 1 if config.priors == "scalar" else config.dim
         self.prior_mean = nn.Parameter(torch.zeros(self.n_domains, width))
-        self.prior_raw = nn.Parameter(torch.full((self.n_domains, width), 1.0 if config.priors == "scalar" else 0.0))
+        self.prior_raw = nn.Parameter(torch.full((self.n_domains, width), INITIAL_PRIOR[config.priors]))
         self.pair_score = PairMLP(config.dim, config.dim, hidden=(32,)) if config.score == "mlp" else None
         self.is_augmented = nn.Linear(2 * config.dim, 1) if config.augmentation_weight else None
         self.pseudo = PseudoSequences(
@@ -326,11 +330,9 @@ class I2VAE(nn.Module):
         rows = torch.from_numpy(examples.history.row_of_value).to(device)
         history = torch.from_numpy(examples.history.values).to(device)
         self.pseudo_of_example = self.pseudo(history, rows, len(examples), batches.domain, config.n_pseudo)
-        length_KE = (batches.sequences != train.n_items).sum(-1).float()
+        length_KE = (batches.sequences != train.n_items).sum(-1)
         for number in range(self.n_domains):
-            some = length_KE[number][batches.domain == number].sort().values
-            some = some[some > 1]  # with the target: longer than 2
-            self.long_tail[number] = some[: max(1, int(0.8 * len(some)))].mean().floor() if len(some) else 0.0
+            self.long_tail[number] = long_tail_bound(length_KE[number][batches.domain == number].cpu().numpy() + 1)
         return batches
 
     def loss(self, batch: ExampleBatch) -> dict[str, Tensor]:
@@ -413,15 +415,14 @@ class I2VAE(nn.Module):
             return posterior[0] + posterior[1] * torch.randn_like(posterior[0]) if sample else posterior[0]
 
         own, augmented = drawn(latents.own), drawn(latents.augmented)
-        if self.config.first_without_augmented and number == 0:
-            augmented = own
         cold_B1, other_B1 = cold[:, None], latents.has_other[:, None]
         carried = torch.where(cold_B1, drawn(latents.auxiliary), drawn(latents.carried))
         if self.config.single_domain == "prior":
             carried = torch.where(other_B1, carried, torch.zeros_like(carried))
         if self.config.cold_start == "mask":
             own, augmented = (torch.where(cold_B1, torch.zeros_like(latent), latent) for latent in (own, augmented))
-        return self.decoders[number](own, carried, augmented), augmented
+        read = own if self.config.first_without_augmented and number == 0 else augmented
+        return self.decoders[number](own, carried, read), augmented
 
     def _domain_loss(self, number: int, latents: Latents, targets: Tensor, negatives: Tensor, beta: float) -> dict[str, Tensor]:
         """Sums over the examples that ask for one domain."""
@@ -432,13 +433,8 @@ class I2VAE(nn.Module):
         wanted_BD, augmented_BD = self.wanted(number, latents, cold=cold, sample=self.training)
         scored_BN = self._pairs(wanted_BD, torch.cat([targets[:, None], negatives], 1))
         log_likelihood = -(F.softplus(-scored_BN[:, 0]) + F.softplus(scored_BN[:, 1:]).sum(1)) / scored_BN.shape[1]
-        clamped = config.deviation == "clamped"
-        prior = self.prior_mean[number], deviation_of(self.prior_raw[number], clamped=True) if clamped else self.prior_raw[number].exp()
-        if config.priors == "scalar" and not clamped:
-            prior = prior[0], deviation_of(self.prior_raw[number], clamped=False)
-        standard = torch.zeros(1, device=cold.device), torch.ones(1, device=cold.device)
-        if config.priors == "scalar":
-            standard = standard[0], deviation_of(standard[1], clamped=clamped)
+        prior = self.prior_mean[number], self._prior_deviation(self.prior_raw[number])
+        standard = torch.zeros_like(prior[0]), self._prior_deviation(torch.full_like(prior[0], INITIAL_PRIOR[config.priors]))
         bounds = interest_bounds(
             log_likelihood,
             specific=latents.own,
@@ -464,9 +460,15 @@ class I2VAE(nn.Module):
         }
         if self.is_augmented is not None:
             rich = (latents.length + 1 > self.long_tail[number]).to(everybody.dtype)
-            logit = self.is_augmented(torch.cat([latents.pooled_augmented, augmented_BD], -1)).squeeze(-1)
+            decode = self.decoders[number]
+            decoded_BD = augmented_BD if decode.joint else decode.own(augmented_BD)
+            logit = self.is_augmented(torch.cat([latents.pooled_augmented, decoded_BD], -1)).squeeze(-1)
             parts["augmentation"] = config.augmentation_weight * (F.softplus(-logit) * rich).sum()
         return parts
+
+    def _prior_deviation(self, raw: Tensor) -> Tensor:
+        """Of a vector its exponential; the code sends numbers through the map of the posteriors."""
+        return raw.exp() if self.config.priors == "vector" else deviation_of(raw, clamped=self.config.deviation == "clamped")
 
     def _weighted(self, terms: Tensor, weights: Tensor) -> Tensor:
         """sum_u w_u t_u, or the product of both means as often as there are users."""
@@ -484,7 +486,7 @@ class I2VAE(nn.Module):
         domain_B = torch.full((len(queries),), number, dtype=torch.int64, device=queries.items.device)
         pseudo_BP = self.pseudo(queries.items, queries.row_of_item, len(queries), domain_B, self.config.n_pseudo)
         latents = self.latents(number, sequences_KBT, pseudo_BP)
-        wanted_BD, _ = self.wanted(number, latents, cold=~latents.has_own & latents.has_other, sample=False)
+        wanted_BD, _ = self.wanted(number, latents, cold=~latents.has_own, sample=False)
         own = (self.domain_of_item == number).nonzero().squeeze(1)
         items_ID = self.items(self.row_of_item[own])
         return wanted_BD @ items_ID.T if self.pair_score is None else self.pair_score(wanted_BD, items_ID)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from monge.data import Domains, Interactions, QueryBatch, Vocabulary, examples_of
 from monge.data.examples import keep_values
 from monge.models.contract import Batches, epochs_of
+from monge.models.crossdomain.domain_scores import scores_by_domain
 from monge.sampling import generator_for
 
 
@@ -64,6 +65,11 @@ class PerDomain(nn.Module):
         """What the domain's model says."""
         number, inner = batch
         return self.models[number].loss(inner)  # pyright: ignore[reportCallIssue]
+
+    def scores(self, queries: QueryBatch) -> Tensor:
+        """(B, n_items); -inf on items of other domains than the one that a query asks for."""
+        unused_KBT = queries.items.new_zeros(self.n_domains, len(queries), 1)  # the models cut histories themselves
+        return scores_by_domain(self, queries, unused_KBT)
 
     def domain_scores(self, number: int, queries: QueryBatch, sequences_KBT: Tensor) -> Tensor:
         """(B, items of the domain): the model's scores, and counts for queries without a history in the domain."""

@@ -11,8 +11,8 @@ items that were added in an earlier round come first.
 
 Source: i2VAE (Ning et al., UAI 2025), sec. 3.1; LightGCN (He et al., SIGIR 2020). Ours: the user's own layer-0 vector is left out, and
 pseudo-edges move the user alone, not the items (the paper re-propagates the whole graph; its code does one round, masks the target
-while recalling, and gives users unknown to its LightGCN random vectors). The graph has the inputs of the training's examples only:
-no target of training, validation or test is an edge of its own example.
+while recalling, and gives users unknown to its LightGCN random vectors). The graph has the inputs of the training's examples only,
+without what is a target of the same user in another example.
 
 Axes: B queries, I items, D width, N pseudo-items.
 """
@@ -206,8 +206,11 @@ class PseudoSequences(nn.Module):
 
 
 def inputs_of(examples: Queries, train: Interactions) -> Interactions:
-    """The inputs of examples as a log: who is known to have taken what, without the targets."""
-    pairs = np.unique(examples.user[examples.history.row_of_value] * np.int64(train.n_items) + examples.history.values)
+    """The inputs of examples as a log: who is known to have taken what, without what is a target of the same user in any example."""
+    known, targets = (
+        examples.user[rows.row_of_value] * np.int64(train.n_items) + rows.values for rows in (examples.history, examples.truth)
+    )
+    pairs = np.setdiff1d(known, targets)
     return Interactions.from_numbers(pairs // train.n_items, pairs % train.n_items, users=train.users, items=train.items)
 
 
