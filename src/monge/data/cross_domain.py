@@ -241,7 +241,7 @@ def known_of_every_query(log: Interactions, *parts: Queries) -> Interactions:
     may be later than another's truth, or the history that was taken away to make another one cold-start.
     """
     n_items = np.int64(log.n_items)
-    n_queries = sum(np.bincount(some.user, minlength=log.n_users) for some in parts)
+    n_queries = np.bincount(np.concatenate([some.user for some in parts]), minlength=log.n_users)
     pairs: list[IntArray] = []
     for some in parts:
         once = np.unique(some.history.row_of_value * n_items + some.history.values)

@@ -20,7 +20,7 @@ METRICS = ("sampled_ndcg@10", "sampled_hit@10")
 RELEASED_NOTES = (
     "the files follow one order of the items, not time, and some truths stand in training rows: see the leak checks",
     "negatives are the domain's items of the test file, drawn once for all models; a tie counts against the truth (the paper: not always)",
-    "one checkpoint of each run, chosen on validation over both domains (the paper's code takes the best test value of each metric)",
+    "one checkpoint of each run, chosen on all validation queries (the paper's code takes the best test value of each metric)",
 )
 
 

@@ -6,7 +6,7 @@
 
 H are the states of SASRec blocks over a domain's items, S their mean, S_a that of the history with pseudo-items behind it. An example asks
 for one domain X; Y is the other. In evaluation every latent is its mean. Whoever has items of Y alone gets r^y in place of z_t^y, z^x and
-z_a^x masked; whoever has items of X alone gets z_t^y = 0, its prior's mean.
+z_a^x masked, in training too; whoever has items of X alone gets z_t^y = 0, its prior's mean; whoever has neither gets zeros.
 
 Source: Ning et al., "i2VAE", UAI 2025, secs. 3 and D.2. Ours: more than two domains (Y is then all others pooled: their states side by
 side); pads are left out of attention and means; terms of an empty history are left out; KL(z_t^y || r^y) counts users with both histories;
@@ -78,7 +78,8 @@ class I2VAEConfig:
     domain_dropout: float = 0.0
     """Share of the examples with both histories that train as if they were cold-start (ours)."""
     kl_weight: float = 1.0
-    """Weight of all KL terms (ours; the paper has 1: they are sums over the width, the log loss is a mean over two labels)."""
+    """Weight of all KL terms (ours; the paper has 1, with which the latents hold next to nothing of a user: KL terms are sums over the
+    width, the log loss is a mean over two labels)."""
     kl_warmup: int = 0
     """Epochs in which the weight of all KL terms rises from 0 to 1 (ours); 0: it is 1 at once."""
     n_negatives: int = 1
@@ -250,9 +251,12 @@ class Decode(nn.Module):
 
     def forward(self, own: Tensor, carried: Tensor, augmented: Tensor) -> Tensor:
         """(B, D) three times -> (B, D)."""
-        if not self.joint:
-            own, carried, augmented = self.own(own), self.carried(carried), self.own(augmented)
-        return self.mlp(torch.cat([own, carried, augmented], -1))
+        carried = carried if self.joint else self.carried(carried)
+        return self.mlp(torch.cat([self.decoded(own), carried, self.decoded(augmented)], -1))
+
+    def decoded(self, latent: Tensor) -> Tensor:
+        """What the code makes of an own or augmented latent before the linear layer; the latent itself where there is one MLP."""
+        return latent if self.joint else self.own(latent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -460,8 +464,9 @@ class I2VAE(nn.Module):
         }
         if self.is_augmented is not None:
             rich = (latents.length + 1 > self.long_tail[number]).to(everybody.dtype)
-            decode = self.decoders[number]
-            decoded_BD = augmented_BD if decode.joint else decode.own(augmented_BD)
+            decoder = self.decoders[number]
+            assert isinstance(decoder, Decode)
+            decoded_BD = decoder.decoded(augmented_BD)
             logit = self.is_augmented(torch.cat([latents.pooled_augmented, decoded_BD], -1)).squeeze(-1)
             parts["augmentation"] = config.augmentation_weight * (F.softplus(-logit) * rich).sum()
         return parts

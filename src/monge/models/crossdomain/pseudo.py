@@ -210,7 +210,7 @@ def inputs_of(examples: Queries, train: Interactions) -> Interactions:
     known, targets = (
         examples.user[rows.row_of_value] * np.int64(train.n_items) + rows.values for rows in (examples.history, examples.truth)
     )
-    pairs = np.setdiff1d(known, targets)
+    pairs = np.unique(known[~np.isin(known, targets)])
     return Interactions.from_numbers(pairs // train.n_items, pairs % train.n_items, users=train.users, items=train.items)
 
 
