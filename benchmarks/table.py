@@ -11,10 +11,13 @@ from benchmarks.record import RESULTS, Comparison
 
 PEER_NAMES = {"recbole": "RecBole", "rectools": "RecTools"}
 
+NO_SPEED = ("loss-study", "last-popular-i2vae")
+"""Records of accuracy: other pages show them."""
+
 
 def read_records(folder: Path = RESULTS) -> list[dict[str, Any]]:
     """All records of speed and memory, by name; the loss study has a page of its own."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json")) if path.stem != "loss-study"]
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json")) if path.stem not in NO_SPEED]
 
 
 def render(records: Iterable[Mapping[str, Any]]) -> str:
