@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from monge.nn.item_rows import ItemRows
+from monge.nn.item_rows import ItemRows, through
 
 
 def rows_of(B: int, I: int, R: int, seed: int) -> tuple[ItemRows, Tensor]:  # noqa: E741 (axes)
@@ -24,7 +24,9 @@ def test_everything_is_as_if_written_out(B: int, n: int, R: int, seed: int) -> N
     rows, dense = rows_of(B, n, R, seed)
     torch.testing.assert_close(rows.dense(), dense)
     weight = torch.randn(n, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    torch.testing.assert_close(rows.through(weight), dense @ weight)
+    torch.testing.assert_close(through([rows], weight), dense @ weight)
+    other, other_dense = rows_of(B + 1, n, R + 1, seed + 1)
+    torch.testing.assert_close(through([rows, other], weight), torch.cat([dense, other_dense]) @ weight)
     torch.testing.assert_close(rows.squared_norms(), dense.square().sum(1))
     torch.testing.assert_close(rows.unit().dense(), F.normalize(dense, dim=-1))
     factors = torch.arange(B, dtype=torch.float64) - 1
@@ -42,7 +44,7 @@ def test_gradients_are_those_of_the_rows_written_out() -> None:
     weight = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     made = ItemRows(left=left, right=right, items=rows.items, offsets=rows.offsets, entries=entries)
     parts = (left, right, entries, weight)
-    factored = torch.autograd.grad(made.unit().through(weight).tanh().sum(), parts)
+    factored = torch.autograd.grad(through([made.unit()], weight).tanh().sum(), parts)
     written_out = torch.autograd.grad((F.normalize(made.dense(), dim=-1) @ weight).tanh().sum(), parts)
     for one, other in zip(factored, written_out, strict=True):
         torch.testing.assert_close(one, other)
@@ -52,4 +54,4 @@ def test_a_row_without_entries_and_a_zero_row() -> None:
     empty = torch.zeros(0, dtype=torch.int64)
     rows = ItemRows(left=torch.zeros(2, 1), right=torch.ones(3, 1), items=empty, offsets=torch.tensor([0, 0, 0]), entries=torch.zeros(0))
     assert rows.unit().dense().tolist() == [[0.0] * 3] * 2
-    assert rows.through(torch.ones(3, 2)).tolist() == [[0.0, 0.0]] * 2
+    assert through([rows], torch.ones(3, 2)).tolist() == [[0.0, 0.0]] * 2

@@ -10,6 +10,7 @@ Axes: B rows, I items, R rank, N sparse entries, Z outputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,12 +82,19 @@ class ItemRows:
         """Rows of length 1; (near) zero rows stay near zero."""
         return self.scaled(self.squared_norms().clamp(min=1e-12).rsqrt())
 
-    def through(self, weight: Tensor) -> Tensor:
-        """(I, Z) weight -> (B, Z) rows @ weight."""
-        sparse = F.embedding_bag(self.items, weight, self.offsets, mode="sum", per_sample_weights=self.entries, include_last_offset=True)
-        return torch.addmm(sparse, self.left, self.right.T @ weight)
-
     def dense(self) -> Tensor:
         """(B, I) written out: for tests and small sets."""
         rows = self.left @ self.right.T
         return rows.index_put((self.row_of_entry, self.items), self.entries, accumulate=True)
+
+
+def through(several: Sequence[ItemRows], weight: Tensor) -> Tensor:
+    """(I, Z) weight -> (sum of B, Z) all rows @ weight, one after the other; the weight is read, and its gradient written, once for all."""
+    sizes = [rows.left.shape[1] for rows in several]
+    factors = (torch.cat([rows.right for rows in several], 1).T @ weight).split(sizes)
+    low_rank = torch.cat([rows.left @ factor for rows, factor in zip(several, factors, strict=True)])
+    lengths, items, entries = (
+        torch.cat(parts) for parts in zip(*((rows.offsets.diff(), rows.items, rows.entries) for rows in several), strict=True)
+    )
+    offsets = F.pad(lengths.cumsum(0), (1, 0))
+    return low_rank + F.embedding_bag(items, weight, offsets, mode="sum", per_sample_weights=entries, include_last_offset=True)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from monge.models.contract import check_positive, check_ranges
 from monge.models.multimodal.content import INFINITY
 from monge.nn import BipartiteGraph
-from monge.nn.item_rows import ItemRows
+from monge.nn.item_rows import ItemRows, through
 from monge.nn.rows import places
 from monge.ot import critic_loss, generator_loss, gradient_penalty, gumbel_noise, gumbel_softmax_rows, mixed, observed_dominates
 
@@ -119,17 +119,19 @@ class Critic(nn.Module):
             nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def first(self, rows: ItemRows | Tensor) -> Tensor:
-        """(B, I) -> (B, Z)."""
-        return (rows @ self.weight if isinstance(rows, Tensor) else rows.through(self.weight)) + self.bias
+    def first(self, rows: Sequence[ItemRows | Tensor]) -> Tensor:
+        """Several (B, I), those in factors first -> (sum of B, Z)."""
+        in_factors = [some for some in rows if isinstance(some, ItemRows)]
+        written_out = [some @ self.weight for some in rows if isinstance(some, Tensor)]
+        return torch.cat([through(in_factors, self.weight), *written_out]) + self.bias
 
     def after_first(self, hidden: Tensor) -> Tensor:
         """(B, Z) -> (B,)."""
         return self.scale * self.rest(hidden).squeeze(-1)
 
-    def forward(self, rows: ItemRows | Tensor) -> Tensor:
-        """(B, I) -> (B,)."""
-        return self.after_first(self.first(rows))
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, I) written out -> (B,)."""
+        return self.after_first(rows @ self.weight + self.bias)
 
 
 class Adversary(nn.Module):
@@ -196,8 +198,7 @@ class Adversary(nn.Module):
         """L_D for the (B,) users, with gradients to the critic alone; vectors are taken as they are."""
         with torch.no_grad():
             fake_rows, real_rows = self.fake(users, features), self.real(users, final)
-        real_BZ = self.critic.first(real_rows)
-        fake_MZ = torch.cat([self.critic.first(rows) for rows in fake_rows])
+        fake_MZ, real_BZ = self.critic.first([*fake_rows, real_rows]).tensor_split([len(fake_rows) * len(users)])
         parts = {"critic": critic_loss(self.critic.after_first(real_BZ), self.critic.after_first(fake_MZ))}
         if self.config.penalty_weight:
             n = len(fake_MZ)
@@ -211,7 +212,7 @@ class Adversary(nn.Module):
     def loss(self, users: Tensor, features: Sequence[Tables]) -> Tensor:
         """Lambda_3 L_G for the (B,) users, with gradients to the modalities' vectors alone."""
         with _frozen(self.critic):
-            scores = torch.cat([self.critic(rows) for rows in self.fake(users, features)])
+            scores = self.critic.after_first(self.critic.first(self.fake(users, features)))
         return self.config.adversarial_weight * generator_loss(scores)
 
 

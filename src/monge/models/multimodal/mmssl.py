@@ -42,8 +42,8 @@ from monge.models.multimodal.content import INFINITY, ContentConfig, Trained, pr
 from monge.nn import BipartiteGraph, propagate
 from monge.nn.answers import Answers
 from monge.nn.features import chosen
-from monge.nn.rows import rows_at_once
-from monge.sampling import PairBatch, SeenPairs, UserBatches
+from monge.nn.rows import places, rows_at_once
+from monge.sampling import PairBatch, UserBatches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +176,6 @@ class MMSSL(nn.Module):
         self.answers = Answers(n_users, n_items, config.dim, self.answer)
         self.graph: BipartiteGraph | None = None
         self.neighbours: list[BipartiteGraph | None] = []
-        self.seen: SeenPairs | None = None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The model's own parameters, and the critic's with settings of their own."""
@@ -192,7 +191,6 @@ class MMSSL(nn.Module):
             self.adversary.connect(self.graph)
         self.answers.outdated()
         sampler = UserBatches(train, batch_size=self.config.batch_size, seed=seed, device=device)
-        self.seen = sampler.seen
         self.neighbours = [self.graph if self.config.views == "top_k" else None for _ in self.content]
 
         def run(epoch: int) -> Iterator[PairBatch]:
@@ -227,10 +225,8 @@ class MMSSL(nn.Module):
             cosines = unit_UD[some] @ unit_ID.T
             if not self.config.observed_views:
                 lengths = offsets[some + 1] - offsets[some]
-                row = torch.repeat_interleave(torch.arange(len(some), device=some.device), lengths)
-                starts = torch.repeat_interleave(offsets[some] - (lengths.cumsum(0) - lengths), lengths)
-                taken = self.graph.items[starts + torch.arange(len(starts), device=some.device)].long()
-                cosines[row, taken] = -torch.inf
+                taken = self.graph.items[places(offsets[some], lengths)].long()
+                cosines[torch.repeat_interleave(lengths), taken] = -torch.inf
             found = cosines.topk(k, dim=1)
             kept = found.values > 0
             pairs.append((some[:, None].expand_as(kept)[kept], found.indices[kept]))
