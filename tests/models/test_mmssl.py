@@ -207,6 +207,28 @@ def gradient_norm(loss: Tensor, parameter: Tensor) -> float:
     return 0.0 if found is None else float(found.norm())
 
 
+def test_the_adversarial_part_is_in_float32_under_mixed_precision() -> None:
+    model = model_of(content())
+    model.eval()
+    found: list[list[float]] = []
+    for mixed in (False, True):
+        torch.manual_seed(2)
+        features, final = model.features(), model.vectors().final
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+            assert model.adversary is not None
+            parts = model.adversary.critic_loss(BATCH.users, features, final)
+            found.append([*(part.item() for part in parts.values()), model.adversary.loss(BATCH.users, features).item()])
+    assert found[0] == found[1]
+
+
+def test_the_critic_sees_all_modalities_together_in_both_steps() -> None:
+    """Batch normalisation by modality would hide from the generator what the critic was taught by."""
+    log = content()
+    adversary, features, _ = adversary_of(log, adversarial_weight=1.0, critic_dropout=0.0, critic_dropout_2=0.0)
+    fakes = torch.cat([rows.dense() for rows in adversary.fake(BATCH.users, features)])
+    assert adversary.loss(BATCH.users, features).item() == pytest.approx(-adversary.critic(fakes).mean().item(), rel=1e-9)
+
+
 def test_each_part_reaches_what_it_should_and_nothing_else() -> None:
     model = model_of(content())
     model.refresh()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from monge.api.splitting import make_split
+from monge.api.splitting import PUBLISHED, make_split, published_split
 from monge.data import Interactions, Split, load
 from monge.errors import ConfigError, DataError, UnknownNameError, nearest
 from monge.evaluation import parse_metric
@@ -139,6 +139,8 @@ def log_and_split(data: Any, protocol: str, options: Mapping[str, Any] | None, w
         return None, data, "split"
     if isinstance(data, str | Path) and str(data).endswith(".safetensors"):
         return None, Split.load(data), Path(data).name
+    if protocol == PUBLISHED:
+        return None, published_split(data, options, echo=watch.message), str(data)
     log = data if isinstance(data, Interactions) else load(data, echo=watch.message)
     if not len(log):
         raise DataError("the log has no interactions")

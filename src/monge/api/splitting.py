@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,12 @@ from monge.data import PROTOCOLS, Interactions, Queries, Split, add_noise, attac
 from monge.data.modalities import parse_modality
 from monge.errors import ConfigError, DataError, UnknownNameError, nearest
 
+PUBLISHED = "published"
+"""What stands for a protocol where the split came with the data."""
 OF_EVERY_PROTOCOL = ("known_users_only", "noise_ratio", "noise_seed")
 """Options of a split that every protocol takes beside its own."""
+NOT_OF_PUBLISHED = ("rating_at_least", "k_core", "keep", "min_length", "domain_column")
+"""Options of `open_log` that a published split does not take."""
 
 
 def open_log(
@@ -68,8 +73,14 @@ def published_split(
         read: column names and format, `split_column` among them.
 
     Raises:
-        DataError: there is no such split. UnknownNameError: no such option.
+        DataError: there is no such split. UnknownNameError: no such option. ConfigError: an option that would change it.
     """
+    if not isinstance(data, str | Path):
+        raise ConfigError("a published split comes with a data set's name or a file; data that was read already needs another protocol")
+    for name in NOT_OF_PUBLISHED:
+        if read.get(name) is not None:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} does not go with a published split, which is taken as it is; leave it out, or take a protocol")
     options = dict(options or {})
     for name in options:
         if name not in ("test_history", *OF_EVERY_PROTOCOL):
@@ -77,6 +88,18 @@ def published_split(
     split = load_split(data, test_history=options.pop("test_history", "train+validation"), echo=echo, **read)
     train = _with_content(split.train, modality, echo)
     return _finished(replace(split, train=train), options)
+
+
+def read_for(protocol: str, data: Any, options: Mapping[str, Any], **reading: Any) -> Interactions | Split:
+    """The log that a protocol is to split; of "published", the split itself.
+
+    Args:
+        protocol: a name in `monge.data.PROTOCOLS`, or "published".
+        data: as in `open_log`.
+        options: of the protocol.
+        reading: options of `open_log` or of `published_split`.
+    """
+    return published_split(data, options, **reading) if protocol == PUBLISHED else open_log(data, **reading)
 
 
 def _with_content(log: Interactions, modality: Sequence[str], echo: Callable[[str], Any] | None) -> Interactions:

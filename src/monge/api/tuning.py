@@ -22,6 +22,7 @@ from monge.api.preparing import (
     log_and_split,
     with_content_for,
 )
+from monge.api.splitting import PUBLISHED
 from monge.api.training import WATCHED, InterruptedRunError, _train
 from monge.data import Interactions, Split
 from monge.errors import ConfigError
@@ -131,8 +132,9 @@ def tune(
         "space": {option: str(values) for option, values in searched.items()},
         "option": fixed,
     }
-    reading: dict[str, Any] = {} if log is None else {**(read_options or {}), "protocol": protocol}
-    if log is not None and protocol_options:
+    was_read = log is not None or protocol == PUBLISHED
+    reading: dict[str, Any] = {**(read_options or {}), "protocol": protocol} if was_read else {}
+    if was_read and protocol_options:
         reading["protocol_options"] = dict(protocol_options)
     info = {"monge": package_version(), "command": command, "data": name or found_name, "reading": reading, "environment": environment()}
     directory = None if out is None else StudyDirectory(out)

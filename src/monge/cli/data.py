@@ -7,9 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from monge.cli.options import DATA_OPTIONS, data_options, noise_options, split_options, taken
-
-PROTOCOL_HELP = "leave-one-out, ratio, temporal, strong-generalisation, cold-items; or published: the one that a known data set came with."
+from monge.cli.options import DATA_OPTIONS, PROTOCOL_HELP, data_options, noise_options, split_options, taken
 
 
 @click.group(cls=click.RichGroup)
@@ -43,7 +41,7 @@ def describe(source: str, as_json: bool, **values: Any) -> None:
 
 @data.command()
 @click.argument("source", metavar="DATA")
-@click.option("--protocol", default="leave-one-out", show_default=True, help=PROTOCOL_HELP)
+@click.option("--protocol", default="leave-one-out", help=f"leave-one-out, ratio, temporal, cold-items, published, ... {PROTOCOL_HELP}")
 @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
 @noise_options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The split file to write (.safetensors).")
@@ -53,8 +51,10 @@ def split(source: str, protocol: str, out: Path, **values: Any) -> None:
 
     Example: [bold]monge data split ratings.csv --protocol ratio --protocol-option seed=3 --out split.safetensors[/bold]
     """
-    from monge.api import make_split, open_log, published_split
+    from monge.api import make_split
+    from monge.api.splitting import read_for
     from monge.cli.show import stderr, stdout
+    from monge.data import Split
     from monge.errors import DataError
     from monge.training.run import disk_errors
 
@@ -65,10 +65,8 @@ def split(source: str, protocol: str, out: Path, **values: Any) -> None:
     if not out.parent.is_dir():
         raise DataError(f"{out.parent}: no such folder")
     options, reading = split_options(values), taken(values, DATA_OPTIONS)
-    if protocol == "published":
-        made = published_split(source, options, echo=stderr.print, **reading)
-    else:
-        made = make_split(open_log(source, echo=stderr.print, **reading), protocol, options)
+    log = read_for(protocol, source, options, echo=stderr.print, **reading)
+    made = log if isinstance(log, Split) else make_split(log, protocol, options)
     with disk_errors(out):
         made.save(out)
     counts = f"{len(made.train):,} training interactions, {len(made.validation):,} validation and {len(made.test):,} test queries"

@@ -53,11 +53,15 @@ def _click_type(annotation: Any) -> Any:
     return annotation if annotation in (int, float, str) else str
 
 
+PROTOCOL_HELP = r"How the log is split; published: as the data set came, or as --split-column says. \[default: leave-one-out]"
 DATA_OPTIONS = {
     "user_column": click.option("--user-column", metavar="NAME", help="Column of users, where it is not found by itself."),
     "item_column": click.option("--item-column", metavar="NAME", help="Column of items."),
     "time_column": click.option("--time-column", metavar="NAME", help="Column of times; 'none' leaves times out."),
     "weight_column": click.option("--weight-column", metavar="NAME", help="Column of ratings or counts; 'none' leaves it out."),
+    "split_column": click.option(
+        "--split-column", metavar="NAME", help="Column that marks the part of each row, for --protocol published."
+    ),
     "domain_column": click.option("--domain-column", metavar="NAME", help="Column that says which domain an item belongs to."),
     "format": click.option(
         "--format", "format", metavar="NAME", help="csv, tsv, inter, parquet, sequences, ...; else found from the file."

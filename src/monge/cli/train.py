@@ -13,6 +13,7 @@ from rich.markup import escape
 from monge.cli.options import (
     DATA_OPTIONS,
     NOISE_OPTIONS,
+    PROTOCOL_HELP,
     Models,
     config_options,
     data_options,
@@ -28,6 +29,7 @@ RUN_OPTIONS = ("protocol", "protocol_option", *NOISE_OPTIONS, "out", "resume", "
 
 
 def _command(name: str) -> click.Command:
+    from monge.api.splitting import PUBLISHED
     from monge.data import PROTOCOLS
     from monge.models import find_model
     from monge.training.loop import TrainingConfig
@@ -36,7 +38,7 @@ def _command(name: str) -> click.Command:
 
     @data_options
     @click.argument("data")
-    @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default=None, help=r"How the log is split. \[default: leave-one-out]")
+    @click.option("--protocol", type=click.Choice([*PROTOCOLS, PUBLISHED]), default=None, help=PROTOCOL_HELP)
     @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
     @noise_options
     @click.option("--out", type=click.Path(path_type=Path), help=r"Run directory. \[default: runs/MODEL-DATA]")
@@ -75,8 +77,8 @@ def _help(cls: type, name: str) -> str:
 
 
 def _train(model: str, values: dict[str, Any]) -> None:
-    from monge.api import open_log
     from monge.api import train as train_model
+    from monge.api.splitting import read_for
     from monge.cli.show import Bars, print_json, stdout
     from monge.errors import ConfigError
     from monge.reporting import run_summary
@@ -102,7 +104,7 @@ def _train(model: str, values: dict[str, Any]) -> None:
     watch = Bars()
     source: Any = data
     if split_already is None:
-        source = open_log(data, echo=watch.message, **read_options)
+        source = read_for(run_options.get("protocol", ""), data, protocol_options, echo=watch.message, **read_options)
     elif read_options:
         raise ConfigError(f"--{next(iter(read_options)).replace('_', '-')} says how a log is read, but this run has its split already")
     run = train_model(

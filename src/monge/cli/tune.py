@@ -15,6 +15,7 @@ from rich.markup import escape
 from monge.cli.options import (
     DATA_OPTIONS,
     NOISE_OPTIONS,
+    PROTOCOL_HELP,
     Models,
     config_options,
     data_options,
@@ -47,6 +48,7 @@ STUDY_OPTIONS = (
 
 
 def _command(name: str) -> click.Command:
+    from monge.api.splitting import PUBLISHED
     from monge.data import PROTOCOLS
     from monge.models import find_model
     from monge.training.loop import TrainingConfig
@@ -70,7 +72,7 @@ def _command(name: str) -> click.Command:
         "--pruner", type=click.Choice(list(PRUNERS)), help=r"median ends trials early that are below the others. \[default: median]"
     )
     @click.option("--minutes", type=float, help=r"No trial begins after so many. \[default: no limit]")
-    @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default=None, help=r"How the log is split. \[default: leave-one-out]")
+    @click.option("--protocol", type=click.Choice([*PROTOCOLS, PUBLISHED]), default=None, help=PROTOCOL_HELP)
     @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
     @noise_options
     @click.option("--config", type=click.Path(path_type=Path), help="YAML file of options; the command line goes before it.")
@@ -106,8 +108,8 @@ def _help(cls: Any, name: str) -> str:
 
 
 def _tune(model: str, values: dict[str, Any]) -> None:
-    from monge.api import open_log
     from monge.api import tune as tune_model
+    from monge.api.splitting import read_for
     from monge.cli.show import StudyBars, print_json, stdout
     from monge.errors import ConfigError
     from monge.reporting import trials_table
@@ -128,7 +130,7 @@ def _tune(model: str, values: dict[str, Any]) -> None:
     watch = StudyBars()
     source: Any = data
     if not data.endswith(".safetensors"):
-        source = open_log(data, echo=watch.message, **read_options)
+        source = read_for(options.get("protocol", ""), data, protocol_options, echo=watch.message, **read_options)
     elif read_options:
         raise ConfigError(f"--{next(iter(read_options)).replace('_', '-')} says how a log is read, but {data} is split already")
     with watch:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monge.api import Watch, load_run, make_split, open_log, published_split, train, tune
+from monge.api import Watch, load_run, make_split, train, tune
+from monge.api.splitting import read_for
 from monge.data import Queries, Split, add_noise
 from monge.data.files import write_atomically
 from monge.errors import ConfigError, RunError, UnknownNameError, nearest
@@ -144,9 +145,8 @@ def _split(experiment: Experiment, name: str, data: str, folder: Path, data_opti
 def _made(experiment: Experiment, options: Mapping[str, Any], data: str, data_options: Mapping[str, Any], watch: Watch) -> Split:
     """A split by the experiment's protocol, with options on top of the experiment's."""
     options = {**experiment.protocol_options, **options}
-    if experiment.protocol == "published":
-        return published_split(data, options, echo=watch.message, **data_options)
-    return make_split(open_log(data, echo=watch.message, **data_options), experiment.protocol, options)
+    log = read_for(experiment.protocol, data, options, echo=watch.message, **data_options)
+    return log if isinstance(log, Split) else make_split(log, experiment.protocol, options)
 
 
 def _split_of(experiment: Experiment, variant: Variant, data: str, folder: Path, data_options: Mapping[str, Any], watch: Watch) -> Path:

@@ -13,7 +13,9 @@ scales the noise by 1e-5, takes inner products in place of cosines, hides observ
 length 1 before zeta, multiplies the critic's output by 100 and the penalty by 0.3, and has LeakyReLU with slope 1: each is an option.
 
 Ours: rows are a low-rank part plus a sparse one (`monge.nn.item_rows`), and the critic's first layer is applied to the factors, so no row
-over all items is written out; real rows, which the code repeats for each modality, pass the critic once.
+over all items is written out; real rows, which the code repeats for each modality, pass the critic once; the penalty is taken at some of
+the rows, drawn anew in each step (`penalty_rows`). All of it is in float32 under mixed precision too: lengths of rows are differences of
+large numbers, and slopes are differentiated twice.
 
 Axes: U users, I items, B users of a batch, D width, M modalities, Z outputs of the critic's first layer.
 """
@@ -35,6 +37,7 @@ from monge.nn import BipartiteGraph
 from monge.nn.item_rows import ItemRows, through
 from monge.nn.rows import places
 from monge.ot import critic_loss, generator_loss, gradient_penalty, gumbel_noise, gumbel_softmax_rows, mixed, observed_dominates
+from monge.ot.gaussian import no_autocast
 
 Tables = tuple[Tensor, Tensor]
 """(U, D) and (I, D)."""
@@ -196,22 +199,23 @@ class Adversary(nn.Module):
 
     def critic_loss(self, users: Tensor, features: Sequence[Tables], final: Tables) -> dict[str, Tensor]:
         """L_D for the (B,) users, with gradients to the critic alone; vectors are taken as they are."""
-        with torch.no_grad():
-            fake_rows, real_rows = self.fake(users, features), self.real(users, final)
-        fake_MZ, real_BZ = self.critic.first([*fake_rows, real_rows]).tensor_split([len(fake_rows) * len(users)])
-        parts = {"critic": critic_loss(self.critic.after_first(real_BZ), self.critic.after_first(fake_MZ))}
-        if self.config.penalty_weight:
-            n = len(fake_MZ)
-            drawn = torch.randperm(n, device=users.device)[: self.config.penalty_rows or n]
-            share = torch.rand(len(drawn), device=users.device, dtype=fake_MZ.dtype)
-            points = mixed(real_BZ[drawn % len(users)], fake_MZ[drawn], share)
-            penalty = gradient_penalty(self.critic.after_first, points, self.critic.weight)
-            parts["critic_penalty"] = self.config.penalty_weight * penalty
+        with no_autocast(users):
+            with torch.no_grad():
+                fake_rows, real_rows = self.fake(users, features), self.real(users, final)
+            fake_MZ, real_BZ = self.critic.first([*fake_rows, real_rows]).tensor_split([len(fake_rows) * len(users)])
+            parts = {"critic": critic_loss(self.critic.after_first(real_BZ), self.critic.after_first(fake_MZ))}
+            if self.config.penalty_weight:
+                n = len(fake_MZ)
+                drawn = torch.randperm(n, device=users.device)[: self.config.penalty_rows or n]
+                share = torch.rand(len(drawn), device=users.device, dtype=fake_MZ.dtype)
+                points = mixed(real_BZ[drawn % len(users)], fake_MZ[drawn], share)
+                penalty = gradient_penalty(self.critic.after_first, points, self.critic.weight)
+                parts["critic_penalty"] = self.config.penalty_weight * penalty
         return parts
 
     def loss(self, users: Tensor, features: Sequence[Tables]) -> Tensor:
         """Lambda_3 L_G for the (B,) users, with gradients to the modalities' vectors alone."""
-        with _frozen(self.critic):
+        with _frozen(self.critic), no_autocast(users):
             scores = self.critic.after_first(self.critic.first(self.fake(users, features)))
         return self.config.adversarial_weight * generator_loss(scores)
 

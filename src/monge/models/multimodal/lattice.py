@@ -5,7 +5,8 @@
     h    = S E_I                                        one layer over items
     item = (layers of the user-item graph)_i + h_i / |h_i|,   user = (layers of the user-item graph)_u,   s_ui = <user, item>
 
-Items that training never saw have h alone, and lend nothing to their neighbours: what they get, they get from trained items.
+Items that training never saw have h alone, and lend nothing to their neighbours: what they get, they get from trained items. An item
+without a row in a modality has no neighbours in its two graphs, whatever `missing` says.
 
 Source: Zhang et al., "Mining Latent Structures for Multimedia Recommendation", MM 2021, Eqs. 2-9, with LightGCN as the collaborative part
 (He et al., SIGIR 2020). As in the authors' code: graph D^-1 (A + I) (`self_loops`), neighbours mined once an epoch. Ours: the weights of
@@ -56,6 +57,10 @@ class LATTICEConfig(ContentConfig):
         check_ranges(self, content_dim=(1, INFINITY), k=(1, INFINITY), skip=(0, 1), n_item_layers=(1, INFINITY), n_layers=(0, INFINITY))
         check_ranges(self, regularisation=(0, INFINITY))
 
+    def unused(self) -> dict[str, str]:
+        """Options without effect -> what makes them so."""
+        return {"missing": "lattice, whose graphs leave out items that lack a modality"}
+
     def space(self) -> dict[str, str]:
         """What `monge tune` searches by itself: the paper's grid."""
         return {"learning_rate": "1e-4,5e-4,1e-3,5e-3", "regularisation": "0,1e-5,1e-4,1e-3", "k": "5,10,20"}
@@ -76,7 +81,7 @@ class LATTICE(nn.Module):
         for table in (self.users, self.items):
             nn.init.xavier_uniform_(table.weight)
         self.raw = chosen(modalities, config.modalities, "lattice")
-        self.content = projections(self.raw, config.content_dim, config.missing)
+        self.content = projections(self.raw, config.content_dim, "zero")
         self.modality_weight = nn.Parameter(torch.zeros(len(self.raw)))
         self.trained = Trained(n_users, n_items)
         self.answers = Answers(n_users, n_items, config.dim, self.final)
@@ -107,14 +112,17 @@ class LATTICE(nn.Module):
     def mine(self) -> None:
         """The neighbours of the learned graphs, by the projections as they are."""
         self.answers.outdated()
-        self.learned = [most_alike(projection(), self.config.k) for projection in self.content.values()]
+        self.learned = [most_alike(unit, self.config.k) for unit in self.projected()]
+
+    def projected(self) -> list[Tensor]:
+        """Each modality's W_m f as (I, content_dim) of length 1; zero where an item has no f."""
+        return [F.normalize(projection(), dim=-1) * ~projection.missing[:, None] for projection in self.content.values()]
 
     def alike(self, vectors: Tensor) -> Tensor:
         """(I, D) -> (I, D) one layer over items: S times the vectors."""
         weights = self.modality_weight.softmax(0)
         layers: list[Tensor] = []
-        for projection, (items, fixed), mined in zip(self.content.values(), self.original, self.learned, strict=True):
-            unit = F.normalize(projection(), dim=-1)
+        for unit, (items, fixed), mined in zip(self.projected(), self.original, self.learned, strict=True):
             cosines = (unit[:, None] * F.embedding(mined, unit)).sum(-1).clamp(min=0)
             original, learned = _gathered(items, fixed, vectors), _gathered(mined, _scaled(mined, cosines), vectors)
             layers.append(self.config.skip * original + (1 - self.config.skip) * learned)
