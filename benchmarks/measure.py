@@ -15,7 +15,8 @@ from torch import nn
 
 import monge
 from benchmarks.quiet import OtherWork
-from monge.api import open_log
+from monge.api import open_log, published_split
+from monge.api.preparing import initialised
 from monge.data import Queries, Ragged
 from monge.evaluation import evaluate
 from monge.evaluation.ranking import rank_truth
@@ -30,14 +31,20 @@ def peak_memory() -> int:
     return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
+def split_of(data: str, protocol: str) -> monge.Split:
+    """A split file's, the published one, or one that is made."""
+    if data.endswith(".safetensors"):
+        return monge.Split.load(data)
+    return published_split(data, {"known_users_only": True}) if protocol == "published" else monge.make_split(open_log(data), protocol)
+
+
 def measure(
     model: str, data: str, *, protocol: str = "leave-one-out", epochs: int = 4, rankings: int = 5, options: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Seconds of epochs and of full rankings, peak memory, test metrics after the last epoch."""
-    split = monge.Split.load(data) if data.endswith(".safetensors") else monge.make_split(open_log(data), protocol)
+    split = split_of(data, protocol)
     cls = find_model(model)
-    torch.manual_seed(0)
-    recommender: Any = cls(build_config(cls.Config, options or {}), n_users=split.train.n_users, n_items=split.train.n_items)  # pyright: ignore[reportCallIssue]
+    recommender: Any = initialised(cls, build_config(cls.Config, options or {}), split, seed=0)
     imported = peak_memory()
     seconds: list[float] = []
     with OtherWork() as others:

@@ -1,7 +1,7 @@
 """`make bench`: everything measured, one thing after another, peers in turns with Monge. Needs MONGE_DATA and a quiet machine.
 
 `python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, lightgcn, multvae, sasrec, beauty, collaborative, sclrec,
-sasrec-beauty, ranking, attention, propagation.
+mmssl, sasrec-beauty, ranking, attention, propagation.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import monge
+from benchmarks.adversarial import measure_step
 from benchmarks.attention import measure_attention
 from benchmarks.exchange import write_split
 from benchmarks.matmul_rate import matmul_rate
@@ -332,6 +333,24 @@ def ranking() -> None:
     record("ranking", figures, command="python -m benchmarks.run ranking", threads=THREADS)
 
 
+def mmssl(*, epochs: int = 3) -> None:
+    """MMSSL's epoch and peak memory at batch 1024 on the published splits, and the parts of a step."""
+    figures: dict[str, Any] = {}
+    for data in ("mm-tiktok", "mm-sports"):
+        found = child(model="mmssl", data=data, protocol="published", epochs=epochs, rankings=1)
+        figures[f"{data}: one epoch, s"] = median_after_first(found["epoch_seconds"])
+        figures[f"{data}: peak memory, MiB"] = found["peak_memory_bytes"] / MIB
+        figures[f"{data}: share of the processors that other programs had"] = found["others_share"] or 0.0
+        figures |= {f"{data}: a step: {what}": seconds for what, seconds in measure_step(data, threads=THREADS).items()}
+    record(
+        "mmssl",
+        figures,
+        command="python -m benchmarks.run mmssl",
+        threads=THREADS,
+        notes=["options: the defaults; the limits are 60 s an epoch and 3 GiB on mm-tiktok, 6 GiB on mm-sports"],
+    )
+
+
 def main(parts: list[str]) -> None:
     """Run the named parts, or all."""
     wanted = parts or [
@@ -343,6 +362,7 @@ def main(parts: list[str]) -> None:
         "beauty",
         "collaborative",
         "sclrec",
+        "mmssl",
         "ranking",
         "attention",
         "propagation",
@@ -358,6 +378,7 @@ def main(parts: list[str]) -> None:
             "multvae": lambda: multvae(folder),
             "collaborative": collaborative,
             "sclrec": sclrec,
+            "mmssl": mmssl,
             "beauty": beauty,
             "sasrec-beauty": lambda: sasrec_beauty(folder),
             "ranking": ranking,

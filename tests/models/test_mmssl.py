@@ -126,7 +126,8 @@ def test_neighbours_are_the_most_alike_by_cosine_of_equation_3() -> None:
 
 def adversary_of(log: Interactions, **options: Any) -> tuple[Adversary, Any, Any]:
     torch.manual_seed(0)
-    adversary = Adversary(AdversarialConfig(asl=True, **({"critic_shrink": 2} | options)), log.n_items).double()
+    asked: dict[str, Any] = {"asl": True, "critic_shrink": 2, **options}
+    adversary = Adversary(AdversarialConfig(**asked), log.n_items).double()
     adversary.connect(BipartiteGraph.from_interactions(log, normalisation="root"))
     sizes = (log.n_users, log.n_items)
     drawn = [tuple(torch.randn(size, 3).double().requires_grad_() for size in sizes) for _ in range(3)]
@@ -325,8 +326,9 @@ def test_a_run_with_one_modality_and_with_half_of_the_items_lacking_one() -> Non
     assert half is not None
     log = monge.data.attach_modality(log, "sound", half[::2], ids=log.items.ids[::2].tolist())
     assert log.modalities["sound"].n_missing == 5
-    for options in ({"modalities": "sound"}, {"modalities": "sound,halves", "missing": "mean"}, {"missing": "zero"}):
-        run = monge.train("mmssl", log, epochs=2, device="cpu", **(SMALL | options))
+    choices: list[dict[str, Any]] = [{"modalities": "sound"}, {"modalities": "sound,halves", "missing": "mean"}, {"missing": "zero"}]
+    for options in choices:
+        run = monge.train("mmssl", log, epochs=2, device="cpu", **{**SMALL, **options})
         assert run.result["test"]["mrr"]["mean"] > 0
     with pytest.raises(UnknownNameError, match="no modality 'soun'; did you mean 'sound'"):
         monge.train("mmssl", log, epochs=1, modalities="soun")

@@ -116,7 +116,7 @@ class LATTICE(nn.Module):
 
     def projected(self) -> list[Tensor]:
         """Each modality's W_m f as (I, content_dim) of length 1; zero where an item has no f."""
-        return [F.normalize(projection(), dim=-1) * ~projection.missing[:, None] for projection in self.content.values()]
+        return [F.normalize(projection(), dim=-1) * ~projection.get_buffer("missing")[:, None] for projection in self.content.values()]
 
     def alike(self, vectors: Tensor) -> Tensor:
         """(I, D) -> (I, D) one layer over items: S times the vectors."""
