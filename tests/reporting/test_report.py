@@ -12,7 +12,7 @@ from made_up_run import ATTACK, METRICS, epochs_content, metrics, result_content
 from monge.errors import MissingExtraError, RunError
 from monge.evaluation.metrics import METRICS as METRICS_OF_THE_EVALUATION
 from monge.reporting import write_report
-from monge.reporting.definitions import DEFINITIONS
+from monge.reporting.definitions import DEFINITIONS, definition
 from monge.reporting.values import MISSING
 
 pytest.importorskip("plotly", reason="the report is in the extra 'report'")
@@ -197,6 +197,10 @@ def test_data_protocol_options_environment_and_definitions_are_there(page: Page)
 
 def test_every_metric_of_the_evaluation_is_defined() -> None:
     assert set(DEFINITIONS) == set(METRICS_OF_THE_EVALUATION)
+    assert definition("sampled_ndcg@10") == f"{definition('ndcg@10')} Here " + (
+        "the list holds the true item and the query's own drawn negatives only, and every tie counts against the true item."
+    )
+    assert definition("sampled_joy@10") is None
 
 
 def test_nothing_is_loaded_from_the_network(page: Page) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from monge.evaluation.metrics import SAMPLED
+
 DEFINITIONS: Mapping[str, str] = {
     "ndcg": "DCG@k / ideal DCG@k, where DCG@k = Σ 1 / log₂(r + 1) over the true items at rank r ≤ k, "
     "and the ideal list has min(k, |truth|) true items first.",
+    "ndcg_found": "DCG@k / DCG@k of a list that has its hits first: of the true items in the top max(k, 50), min(k, how many) in front. "
+    "A user with a single hit out of many true items can have 1; this is the NDCG of some published code, kept to compare with it.",
     "recall": "True items in the top k / |truth|.",
     "recall_min": "True items in the top k / min(k, |truth|), so that 1 can be reached for every k.",
     "precision": "True items in the top k / k, also where fewer than k items can be recommended.",
@@ -32,4 +36,8 @@ def definition(metric: str) -> str | None:
     >>> definition("recall@20")
     'True items in the top k / |truth|.'
     """
-    return DEFINITIONS.get(metric.partition("@")[0].lower())
+    name = metric.partition("@")[0].lower()
+    full = DEFINITIONS.get(name.removeprefix(SAMPLED))
+    if full is None or not name.startswith(SAMPLED):
+        return full
+    return f"{full} Here the list holds the true item and the query's own drawn negatives only, and every tie counts against the true item."
