@@ -1,7 +1,7 @@
 """`make bench`: everything measured, one thing after another, peers in turns with Monge. Needs MONGE_DATA and a quiet machine.
 
-`python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, lightgcn, multvae, sasrec, beauty, collaborative, sclrec,
-mmssl, sasrec-beauty, ranking, attention, propagation.
+`python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, bprmf-gowalla, lightgcn, multvae, sasrec, beauty, collaborative,
+sclrec, mmssl, sasrec-beauty, ranking, attention, propagation.
 """
 
 from __future__ import annotations
@@ -129,33 +129,53 @@ def bprmf(folder: Path) -> None:
 LIKE_RECBOLE = {"dim": 64, "n_layers": 2, "batch_size": 2048, "learning_rate": 1e-3, "regularisation": 1e-5, "init": "xavier"}
 
 
+def beside_recbole(
+    folder: Path, data: str, ours: str, theirs: str, *, epochs: int, times: int, options: dict[str, Any], settings: list[str]
+) -> dict[str, Any]:
+    """A model of users and items with its `options` beside RecBole's with `settings`, on one random split of a data set."""
+    split = monge.make_split(open_log(data), "ratio", {"test_history": "train+validation"})
+    split.save(folder / f"{data}.safetensors")
+    write_split(split, folder / data)
+    large = data == "gowalla"
+    n_rankings = 1 if large else 5
+    asked = {"model": ours, "data": str(folder / f"{data}.safetensors"), "epochs": epochs, "rankings": n_rankings, "options": options}
+    arguments = ["--data", folder / data, "--model", theirs, "--epochs", epochs, "--rankings", n_rankings, "--metrics"]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    if large:  # it ranks a user at a time else
+        arguments += ["--set", "eval_batch_size=40000000"]
+    by_monge, by_recbole = in_turns("recbole", "recbole_run.py", arguments, asked, times=times)
+    what = f"{theirs}, {data}, batch 2048, {epochs} epochs"
+    rows = compared(what, "recbole", by_monge, by_recbole, metrics=not large)
+    return {"comparisons": rows, f"monge {data}": by_monge, f"recbole {data}": by_recbole}
+
+
+BESIDE_RECBOLE = "random 8:1:1 per user, both libraries on the same rows and queries"
+
+
 def lightgcn(folder: Path, *, epochs: int = 30, times: int = 3) -> None:
     """LightGCN with 2 layers beside RecBole's on ml-100k, and one epoch of both on gowalla."""
-    figures: dict[str, Any] = {"comparisons": []}
-    for data, n_epochs, n_times in (("ml-100k", epochs, times), ("gowalla", 2, 1)):
-        split = monge.make_split(open_log(data), "ratio", {"test_history": "train+validation"})
-        split.save(folder / f"{data}.safetensors")
-        write_split(split, folder / data)
-        n_rankings = 1 if data == "gowalla" else 5
-        asked = {
-            "model": "lightgcn", "data": str(folder / f"{data}.safetensors"), "epochs": n_epochs, "rankings": n_rankings,
-            "options": LIKE_RECBOLE,
-        }  # fmt: skip
-        arguments = ["--data", folder / data, "--model", "LightGCN", "--epochs", n_epochs, "--rankings", n_rankings, "--metrics"]
-        arguments += ["--set", "n_layers=2", "--set", "reg_weight=1e-05"]
-        if data == "gowalla":  # it ranks a user at a time else
-            arguments += ["--set", "eval_batch_size=40000000"]
-        ours, theirs = in_turns("recbole", "recbole_run.py", arguments, asked, times=n_times)
-        what = f"LightGCN, 2 layers, {data}, batch 2048, {n_epochs} epochs"
-        figures["comparisons"] += compared(what, "recbole", ours, theirs, metrics=data == "ml-100k")
-        figures |= {f"monge {data}": ours, f"recbole {data}": theirs}
+    both: dict[str, Any] = {"options": LIKE_RECBOLE, "settings": ["n_layers=2", "reg_weight=1e-05"]}
+    small = beside_recbole(folder, "ml-100k", "lightgcn", "LightGCN", epochs=epochs, times=times, **both)
+    large = beside_recbole(folder, "gowalla", "lightgcn", "LightGCN", epochs=2, times=1, **both)
     record(
         "lightgcn",
-        figures,
+        {**small, **large, "comparisons": small["comparisons"] + large["comparisons"]},
         command="python -m benchmarks.run lightgcn",
         threads=THREADS,
         peer_versions={"recbole": "1.2.1"},
-        notes=["random 8:1:1 per user, both libraries on the same rows and queries; on gowalla one process each, its second epoch"],
+        notes=[f"{BESIDE_RECBOLE}; 2 layers; on gowalla one process each, its second epoch"],
+    )
+
+
+def bprmf_gowalla(folder: Path) -> None:
+    """BPRMF beside RecBole's BPR on gowalla."""
+    record(
+        "bprmf-gowalla",
+        beside_recbole(folder, "gowalla", "bprmf", "BPR", epochs=3, times=1, options={}, settings=[]),
+        command="python -m benchmarks.run bprmf-gowalla",
+        threads=THREADS,
+        peer_versions={"recbole": "1.2.1"},
+        notes=[f"{BESIDE_RECBOLE}; one process each, the median of its second and third epoch"],
     )
 
 
@@ -356,6 +376,7 @@ def main(parts: list[str]) -> None:
     wanted = parts or [
         "startup",
         "bprmf",
+        "bprmf-gowalla",
         "lightgcn",
         "multvae",
         "sasrec",
@@ -373,6 +394,7 @@ def main(parts: list[str]) -> None:
         actions: dict[str, Any] = {
             "startup": startup,
             "bprmf": lambda: bprmf(folder),
+            "bprmf-gowalla": lambda: bprmf_gowalla(folder),
             "lightgcn": lambda: lightgcn(folder),
             "sasrec": lambda: sasrec(folder),
             "multvae": lambda: multvae(folder),
