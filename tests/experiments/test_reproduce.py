@@ -239,3 +239,32 @@ def test_a_published_split_with_groups_of_users(tmp_path: Path, monkeypatch: pyt
     assert set(groups[0]["metrics"]) == {"recall@3", "ndcg_found@3"}
     with pytest.raises(DataError, match="no split was published"):
         monge.api.published_split("ml-100k")
+
+
+def test_data_without_a_published_split_are_split_by_the_protocol_that_the_table_names(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = replace(
+        TOY,
+        protocol="published",
+        protocol_otherwise="ratio",
+        protocol_options={"test_history": "train"},
+        variants=TOY.variants[:1],
+        against=(),
+    )
+    monkeypatch.setitem(EXPERIMENTS, "toy/otherwise", table)
+    assert reproduce("toy/otherwise", out=toy, seeds=1)["protocol"]["name"] == "ratio"
+    monkeypatch.setitem(EXPERIMENTS, "toy/strict", replace(table, protocol_otherwise=""))
+    with pytest.raises(DataError, match="which column marks the parts"):
+        reproduce("toy/strict", out=toy / "strict", seeds=1)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("mmssl/")])
+def test_mmssls_tables_run_on_data_without_a_published_split(name: str, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    items = sorted(set(pl.read_csv("toy.csv")["item"]))
+    pl.DataFrame({"item": items, "text": rng.normal(size=(len(items), 5)).astype(np.float32)}).write_parquet("text.parquet")
+    quick = {"epochs": 1, "dim": 4, "batch_size": 32}
+    reading = {"modality": ["text=text.parquet"]}
+    labels = [variant.label for variant in find_experiment(name).variants]
+    record = reproduce(name, data="toy.csv", out=toy, seeds=1, options=quick, data_options=reading)
+    assert list(record["rows"]) == labels
+    assert all(np.isfinite(row["mean"]["recall@20"]) for row in record["rows"].values())

@@ -1,6 +1,6 @@
 """Logs, known data sets, filters, protocols, splits and queries. Nothing here imports torch or Polars before it is needed."""
 
-from monge.data.catalogue import KnownDataset, known_datasets, load, load_split
+from monge.data.catalogue import KnownDataset, has_published_split, known_datasets, load, load_split
 from monge.data.convert import write
 from monge.data.cross_domain import cross_domain
 from monge.data.describe import Description, describe
@@ -40,6 +40,7 @@ __all__ = [
     "deduplicate",
     "describe",
     "examples_of",
+    "has_published_split",
     "k_core",
     "known_datasets",
     "leave_one_out",

@@ -278,6 +278,18 @@ def load(name_or_path: Any, *, echo: Callable[[str], object] | None = None, **op
     return _with_items(_on_record(rows.interactions(), dataset), dataset, folder)
 
 
+def has_published_split(name_or_path: Any, *, split_column: str | None = None) -> bool:
+    """Whether `load_split` finds one there.
+
+    Raises:
+        UnknownNameError: it is neither a file nor a known name.
+    """
+    if _is_source(name_or_path):
+        return split_column is not None
+    dataset = _known(name_or_path)
+    return bool(dataset.labels) or dataset.split_column is not None
+
+
 def load_split(
     name_or_path: Any,
     *,
@@ -303,7 +315,7 @@ def load_split(
     else:
         dataset = _known(name_or_path)
         _refuse_options(dataset, options)
-        if not dataset.labels and dataset.split_column is None:
+        if not has_published_split(name_or_path):
             raise DataError(f"{dataset.name}: no split was published with it; use a protocol such as leave-one-out")
         rows, folder = _rows(dataset)
         log = _with_items(_on_record(rows.interactions(), dataset), dataset, folder)

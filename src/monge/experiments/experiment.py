@@ -52,6 +52,8 @@ class Experiment:
     """Columns: a metric, or one of a group of the queries, as `LABEL GROUP METRIC` (`cloth cold-start sampled_hit@10`)."""
     protocol: str
     """A protocol's name, or "published": the split that came with the data."""
+    protocol_otherwise: str = ""
+    """The protocol for data with which no split was published, where the experiment asks for such a one."""
     protocol_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of training and of models, for every variant that has them."""

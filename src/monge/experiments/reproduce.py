@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monge.api import Watch, load_run, make_split, train, tune
-from monge.api.splitting import read_for
-from monge.data import Queries, Split, add_noise
+from monge.api.splitting import PUBLISHED, read_for
+from monge.data import Queries, Split, add_noise, has_published_split
 from monge.data.files import write_atomically
 from monge.errors import ConfigError, RunError, UnknownNameError, nearest
 from monge.evaluation import Evaluation, bootstrap_interval, compare_paired, standard_groups
@@ -145,8 +145,15 @@ def _split(experiment: Experiment, name: str, data: str, folder: Path, data_opti
 def _made(experiment: Experiment, options: Mapping[str, Any], data: str, data_options: Mapping[str, Any], watch: Watch) -> Split:
     """A split by the experiment's protocol, with options on top of the experiment's."""
     options = {**experiment.protocol_options, **options}
-    log = read_for(experiment.protocol, data, options, echo=watch.message, **data_options)
-    return log if isinstance(log, Split) else make_split(log, experiment.protocol, options)
+    protocol = experiment.protocol
+    if (
+        protocol == PUBLISHED
+        and experiment.protocol_otherwise
+        and not has_published_split(data, split_column=data_options.get("split_column"))
+    ):
+        protocol = experiment.protocol_otherwise
+    log = read_for(protocol, data, options, echo=watch.message, **data_options)
+    return log if isinstance(log, Split) else make_split(log, protocol, options)
 
 
 def _split_of(experiment: Experiment, variant: Variant, data: str, folder: Path, data_options: Mapping[str, Any], watch: Watch) -> Path:
