@@ -45,6 +45,18 @@ def _as_printed(value: float) -> str:
     return f"{value:.3f}" if round(value, 3) == value else f"{value:.4f}"
 
 
+def cut_short(record: dict[str, Any]) -> str:
+    """The rows with a run that was still within its patience when its epochs were over; empty where there is none."""
+    rows = []
+    for label, row in record["rows"].items():
+        patience = row["options"].get("patience", 0)
+        runs = [one for one in row.get("epochs", []) if one["trained"] and one["trained"] - (one["best"] or 0) < patience]
+        if runs:
+            best, trained = (", ".join(str(one[name]) for one in runs) for name in ("best", "trained"))
+            rows.append(f"{label} (best epoch {best} of {trained})")
+    return f"Not trained to the end, stopped by the number of epochs: {'; '.join(rows)}." if rows else ""
+
+
 def against_table(record: dict[str, Any]) -> str:
     """The paired comparisons."""
     lines = [
@@ -65,9 +77,11 @@ def block(name: str) -> str:
     """Both tables of a record, and where they come from."""
     record = json.loads((RECORDS / f"{name}.json").read_text())
     environment = record["environment"]
-    said = f"{record['data']}, {record['protocol']['name']}; mean over {record['seeds']} seeds, in brackets each of them."
+    seeds = "one seed" if record["seeds"] == 1 else f"mean over {record['seeds']} seeds, in brackets each of them"
+    said = f"{record['data']}, {record['protocol']['name']}; {seeds}."
     if record.get("trials"):
         said += f" Options: for every model with a space to search the best of {record['trials']} settings on validation."
     source = f"Command: `{record['command']}`; record: `benchmarks/results/reproduce/{name}.json` (commit {environment['commit']}, "
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
-    return "\n\n".join(part for part in (said, rows_table(record), printed_table(record), against_table(record), source) if part)
+    parts = (said, rows_table(record), cut_short(record), printed_table(record), against_table(record), source)
+    return "\n\n".join(part for part in parts if part)

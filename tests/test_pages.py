@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import pages
+from benchmarks import pages, reproduced
 
 
 def test_no_table_was_changed_by_hand():
@@ -28,3 +28,14 @@ def test_a_place_for_a_record_to_come_stays():
 def test_a_marker_without_a_record_is_refused():
     with pytest.raises(ValueError, match="no table 'nothing'"):
         pages.filled("<!-- nothing:begin -->\n<!-- nothing:end -->")
+
+
+def test_a_run_whose_epochs_were_over_before_its_patience_is_named():
+    def row(best: int, trained: int) -> dict[str, object]:
+        return {"options": {"patience": 10}, "epochs": [{"best": best, "trained": trained}]}
+
+    record = {
+        "rows": {"stopped by itself": row(20, 30), "cut": row(35, 40), "solved": {"options": {}, "epochs": [{"best": None, "trained": 0}]}}
+    }
+
+    assert reproduced.cut_short(record) == "Not trained to the end, stopped by the number of epochs: cut (best epoch 35 of 40)."

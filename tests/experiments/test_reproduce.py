@@ -66,6 +66,7 @@ def test_rows_are_means_over_seeds_and_pairs_are_tested_query_by_query(toy: Path
     assert json.loads((toy / "record.json").read_text())["rows"] == record["rows"]
     assert list(record["rows"]) == ["Popular", "SASRec, slow", "SASRec"]
     assert [len(row["by_seed"]) for row in record["rows"].values()] == [1, 2, 2]
+    assert [one["trained"] for row in record["rows"].values() for one in row["epochs"]] == [0, 2, 2, 2, 2]
     runs = {label: [monge.load_run(toy / folder / f"seed{seed}") for seed in (0, 1)] for label, folder in FOLDERS.items()}
     assert [run.info["training"]["seed"] for run in runs["SASRec"]] == [0, 1]
     assert runs["SASRec"][0].info["model"]["config"]["learning_rate"] == 1e-2

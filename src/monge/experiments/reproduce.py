@@ -225,6 +225,7 @@ def _variant(
     validation: list[float] = []
     per_query: list[Values] = []
     seconds: list[float] = []
+    epochs: list[dict[str, int | None]] = []
     groups: list[list[dict[str, Any]]] = []
     for seed in range(seeds if variant.seeded else 1):
         path = place / f"seed{seed}"
@@ -247,6 +248,7 @@ def _variant(
         by_seed.append({column: float(values.mean()) for column, values in columns.items()})
         validation.append(run.result["validation"][select]["mean"])
         seconds.append(run.result["seconds"]["training"])
+        epochs.append({"best": run.result["best_epoch"], "trained": run.result["epochs"]})
     row = {
         "model": variant.model,
         "options": chosen,
@@ -257,6 +259,7 @@ def _variant(
         "by_seed": by_seed,
         "validation": {select: validation},
         "seconds": seconds,
+        "epochs": epochs,
         "n_queries": {column: len(values) for column, values in per_query[0].items()},
         "interval": {column: _interval(np.mean([one[column] for one in per_query], axis=0)) for column in experiment.metrics},
     }
