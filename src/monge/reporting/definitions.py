@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from monge.evaluation.metrics import SAMPLED
+SAMPLED = "sampled_"
+"""As in `monge.evaluation.metrics`, which would import PyTorch."""
 
 DEFINITIONS: Mapping[str, str] = {
     "ndcg": "DCG@k / ideal DCG@k, where DCG@k = Σ 1 / log₂(r + 1) over the true items at rank r ≤ k, "
