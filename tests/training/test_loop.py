@@ -173,3 +173,25 @@ def test_weight_decay_and_learning_rate_reach_the_optimizer(cycle: Interactions)
     calls = Callbacks(on_epoch=lambda progress, module, optimizer: seen.update(optimizer.param_groups[0]))
     run_fit(model, cycle, epochs=1, callbacks=calls)
     assert (seen["lr"], seen["weight_decay"], seen["betas"]) == (0.03, 0.2, (0.9, 0.999))
+
+
+class Halving(BPRMF):
+    """Half the rate in each further epoch."""
+
+    def rate_factor(self, epoch: int) -> float:
+        return 0.5**epoch
+
+
+def test_a_schedule_is_of_the_epoch_alone_so_that_resuming_keeps_it(cycle: Interactions) -> None:
+    rates: list[float] = []
+
+    def remember(progress: Progress, module: Any, optimizer: torch.optim.Optimizer) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+        if len(rates) == 2:
+            raise Stop
+
+    model = Halving(BPRMFConfig(dim=4, learning_rate=0.03), n_users=50, n_items=10)
+    progress = run_fit(model, cycle, epochs=4, callbacks=Callbacks(on_epoch=remember))
+    config = TrainingConfig(epochs=4)
+    fit(model, cycle, config, fabric=make_fabric("32-true", "cpu"), progress=progress, callbacks=Callbacks(on_epoch=remember))
+    assert rates == pytest.approx([0.03, 0.015, 0.0075, 0.00375])

@@ -92,6 +92,7 @@ TABLE_3 = Experiment(
                 "sequential_layers": True,
                 "last_softmax": True,
                 "feature_regularisation": 1e-5,
+                "decay": 1.0,
             },
         ),
     ),

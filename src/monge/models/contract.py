@@ -92,6 +92,15 @@ class Adversarial(Trainable, Protocol):
 
 
 @runtime_checkable
+class Scheduled(Trainable, Protocol):
+    """Learns at another rate in later epochs."""
+
+    def rate_factor(self, epoch: int) -> float:
+        """What multiplies every learning rate in an epoch (0, 1, ...), > 0; it depends on nothing else, so that resuming is exact."""
+        ...
+
+
+@runtime_checkable
 class Solvable(Recommender, Protocol):
     """Is computed from the data in one go."""
 

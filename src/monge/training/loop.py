@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions
 from monge.errors import ConfigError, MongeError, UnknownNameError, nearest
-from monge.models.contract import Adversarial, FollowsSteps, Trainable, Watched
+from monge.models.contract import Adversarial, FollowsSteps, Scheduled, Trainable, Watched
 from monge.sampling import epoch_seed
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -171,6 +171,7 @@ def fit(
     model.to(fabric.device)
     batches = model.batches(train, seed=config.seed, device=fabric.device)
     optimizer = make_optimizer(model)
+    rates = [group["lr"] for group in optimizer.param_groups]
     wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
     wrapped.mark_forward_method("loss")
     steps = [wrapped.loss]
@@ -183,6 +184,9 @@ def fit(
     while not progress.finished and progress.epoch < config.epochs:
         start = time.perf_counter()
         torch.manual_seed(epoch_seed(config.seed, progress.epoch, "dropout"))
+        if isinstance(model, Scheduled):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * model.rate_factor(progress.epoch)
         model.train()
         totals: dict[str, Tensor] = {}
         n_done = 0

@@ -18,7 +18,8 @@ has a minus sign, and its sums run over the batch. Left open by the paper: how n
 `observed_views`, the log itself in the first epoch), the graph auto-encoder of the ablation r/p-GAE (`generator gae`: binary
 cross-entropy of inner products). What the code does instead, as options: `sequential_layers`, `last_softmax`, `feature_regularisation`,
 the adversarial part's, and `views none`: its defaults rebuild the neighbours so that from the second step of an epoch on there are none.
-Not rebuilt: keys of the attention that are reshaped queries, and a learning-rate schedule that is declared and never stepped.
+Not rebuilt: keys of the attention that are reshaped queries. The code declares the schedule of learning rates that Algorithm 1 has and
+never steps it: `decay 1`.
 
 Axes: U users, I items, B users of a batch, D width, M modalities, H heads, N nodes of either side.
 """
@@ -90,6 +91,8 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
     """AdamW's step size."""
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay; the critic has none."""
+    decay: float = 0.96
+    """Both learning rates shrink by this factor in 50 epochs, a little in each; 1: they stay, as in the authors' code."""
     block: int = 0
     """Users in a block when neighbours are chosen; 0: by free memory."""
 
@@ -99,7 +102,7 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
         check_ranges(self, contrast_weight=(0, INFINITY), k=(1, INFINITY), n_layers=(0, INFINITY), dropout=(0, 0.99), block=(0, INFINITY))
         check_ranges(self, n_heads=(1, INFINITY), gae_weight=(0, INFINITY), regularisation=(0, INFINITY), batch_size=(2, INFINITY))
         check_ranges(self, view_weight=(0, INFINITY), feature_weight=(0, INFINITY), feature_regularisation=(0, INFINITY))
-        check_positive(self, "contrast_temperature")
+        check_positive(self, "contrast_temperature", "decay")
         if self.dim % self.n_heads:
             raise ConfigError(f"--dim must be a multiple of --n-heads; got {self.dim} and {self.n_heads}")
 
@@ -278,6 +281,10 @@ class MMSSL(nn.Module):
                 users, items = users.softmax(-1), items.softmax(-1)
             sums = sums[0] + users, sums[1] + items
         return sums[0] / (config.n_layers + 1), sums[1] / (config.n_layers + 1)
+
+    def rate_factor(self, epoch: int) -> float:
+        """Algorithm 1's schedule, with the constants that the code declares."""
+        return self.config.decay ** (epoch / 50)
 
     def critic_loss(self, batch: PairBatch) -> dict[str, Tensor]:
         """L_D (Eq. 7); nothing where there is no critic."""
