@@ -31,8 +31,9 @@ demo: $(VENV)/.monge  ## MStein, SASRec and a trivial baseline on MovieLens-100K
 	$(BIN)/monge recommend $(DEMO)/mstein --user 196 --k 10
 	@echo "open $(DEMO)/mstein/report.html in a browser"
 
+# one thread a worker: two that share a core wait for each other, and the tests take three times as long
 test: $(VENV)/.dev  ## all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
