@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,14 @@ def split_of(data: str, protocol: str) -> monge.Split:
 
 
 def measure(
-    model: str, data: str, *, protocol: str = "leave-one-out", epochs: int = 4, rankings: int = 5, options: dict[str, Any] | None = None
+    model: str,
+    data: str,
+    *,
+    protocol: str = "leave-one-out",
+    epochs: int = 4,
+    rankings: int = 5,
+    options: dict[str, Any] | None = None,
+    metrics: Sequence[str] = ("recall@10", "ndcg@10", "hit@10", "mrr"),
 ) -> dict[str, Any]:
     """Seconds of epochs and of full rankings, peak memory, test metrics after the last epoch."""
     split = split_of(data, protocol)
@@ -64,7 +72,7 @@ def measure(
         ranking: list[float] = []
         for _ in range(rankings):
             start = time.perf_counter()
-            found = evaluate(recommender, split.test, ("recall@10", "ndcg@10", "hit@10", "mrr"), intervals=False)
+            found = evaluate(recommender, split.test, metrics, intervals=False)
             ranking.append(time.perf_counter() - start)
     width = int(recommender.item_vectors()[0].shape[1]) if isinstance(recommender, InnerProduct) else 0
     return {

@@ -1,7 +1,7 @@
 """`make bench`: everything measured, one thing after another, peers in turns with Monge. Needs MONGE_DATA and a quiet machine.
 
 `python -m benchmarks.run [PART ...]` with parts of: startup, bprmf, bprmf-gowalla, lightgcn, multvae, sasrec, beauty, collaborative,
-sclrec, mmssl, sasrec-beauty, ranking, attention, propagation.
+sclrec, mmssl, i2vae, sasrec-beauty, ranking, attention, propagation.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import monge
 from benchmarks.adversarial import measure_step
 from benchmarks.attention import measure_attention
+from benchmarks.crossdomain import measure_pseudo
 from benchmarks.exchange import write_split
 from benchmarks.matmul_rate import matmul_rate
 from benchmarks.measure import median_after_first
@@ -371,6 +372,28 @@ def mmssl(*, epochs: int = 3) -> None:
     )
 
 
+def i2vae(*, epochs: int = 3) -> None:
+    """I2VAE's epoch at batch 512, the sampled ranking of its test queries, its memory, and the pseudo-sequences before it."""
+    figures: dict[str, Any] = {}
+    for data in ("i2vae-cloth-sport", "i2vae-phone-elec"):
+        sampled = ["sampled_hit@10", "sampled_ndcg@10"]
+        found = child(model="i2vae", data=data, protocol="released", epochs=epochs, rankings=3, metrics=sampled)
+        figures[f"{data}: one epoch, s"] = median_after_first(found["epoch_seconds"])
+        figures[f"{data}: {found['n_queries']:,} test queries of 1,000 candidates, s"] = median_after_first(found["ranking_seconds"])
+        figures[f"{data}: peak memory, MiB"] = found["peak_memory_bytes"] / MIB
+        figures[f"{data}: share of the processors that other programs had"] = found["others_share"] or 0.0
+        figures |= {f"{data}: pseudo-sequences: {what}": seconds for what, seconds in measure_pseudo(data, threads=THREADS).items()}
+    record(
+        "i2vae",
+        figures,
+        command="python -m benchmarks.run i2vae",
+        threads=THREADS,
+        notes=[
+            "options: the defaults; the limits are 60 s an epoch, 5 s for the queries, 60 s for pseudo-sequences and 2 GiB on cloth-sport"
+        ],
+    )
+
+
 def main(parts: list[str]) -> None:
     """Run the named parts, or all."""
     wanted = parts or [
@@ -384,6 +407,7 @@ def main(parts: list[str]) -> None:
         "collaborative",
         "sclrec",
         "mmssl",
+        "i2vae",
         "ranking",
         "attention",
         "propagation",
@@ -401,6 +425,7 @@ def main(parts: list[str]) -> None:
             "collaborative": collaborative,
             "sclrec": sclrec,
             "mmssl": mmssl,
+            "i2vae": i2vae,
             "beauty": beauty,
             "sasrec-beauty": lambda: sasrec_beauty(folder),
             "ranking": ranking,
