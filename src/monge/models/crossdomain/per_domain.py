@@ -7,7 +7,7 @@ in its domain gets the domain's training counts as scores, which is all that suc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,19 +20,24 @@ from monge.sampling import generator_for
 
 
 class PerDomain(nn.Module):
-    """One model a domain, over the domain's items numbered anew.
+    """One model a domain, over the domain's items numbered anew; queries without a history in their domain get the domain's counts.
 
     Args:
+        config: of all of them.
         make: the number of a domain's items -> its model.
         domains: of the items.
     """
+
+    answers_unknown_users: ClassVar = True
+    needs_domains: ClassVar = True
 
     counts: Tensor
     domain_of_item: Tensor
     local: Tensor
 
-    def __init__(self, make: Callable[[int], nn.Module], domains: Domains) -> None:
+    def __init__(self, config: Any, make: Callable[[int], nn.Module], domains: Domains) -> None:
         super().__init__()
+        self.config = config
         domain_of_item = torch.from_numpy(domains.of_item)
         local = torch.empty_like(domain_of_item)
         for number in range(len(domains)):
