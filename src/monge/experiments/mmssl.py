@@ -15,6 +15,15 @@ PAPER = 'Wei et al., "Multi-Modal Self-Supervised Learning for Recommendation", 
 METRICS = ("recall@20", "precision@20", "ndcg@20", "ndcg_found@20")
 PROTOCOL_OPTIONS: Mapping[str, Any] = {"known_users_only": True, "test_history": "train"}
 TRAINING: Mapping[str, Any] = {"select": "recall@20", "epochs": 300, "patience": 20}
+ON_TIKTOK: Mapping[str, Any] = {
+    "data": "mm-tiktok",
+    "protocol": "published",
+    "protocol_otherwise": "ratio",
+    "protocol_options": PROTOCOL_OPTIONS,
+    "metrics": METRICS,
+    "options": TRAINING,
+}
+"""What all four tables share."""
 NOTES = (
     "TikTok: the paper's items, training pairs, images and sound; its texts are not to be had, and 11 of its users are missing",
     "the paper's NDCG is ndcg_found: its code makes the ideal list of the hits that it found",
@@ -37,12 +46,7 @@ def _two(values: str) -> dict[str, float]:
 TABLE_2 = Experiment(
     title="MMSSL beside its baselines",
     source=f"{PAPER}, Table 2 (TikTok), with the rows of Table 5",
-    data="mm-tiktok",
-    protocol="published",
-    protocol_otherwise="ratio",
-    protocol_options=PROTOCOL_OPTIONS,
-    metrics=METRICS,
-    options=TRAINING,
+    **ON_TIKTOK,
     variants=(
         Variant(label="Popular", model="popular", seeded=False),
         Variant(label="ItemKNN", model="itemknn", seeded=False),
@@ -64,12 +68,7 @@ TABLE_2 = Experiment(
 TABLE_3 = Experiment(
     title="What each part of MMSSL is worth",
     source=f"{PAPER}, Table 3 (TikTok); the rows with empty views are not in the paper",
-    data="mm-tiktok",
-    protocol="published",
-    protocol_otherwise="ratio",
-    protocol_options=PROTOCOL_OPTIONS,
-    metrics=METRICS,
-    options=TRAINING,
+    **ON_TIKTOK,
     variants=(
         Variant(label="MMSSL", model="mmssl", paper=_two(".0921 .0392")),
         Variant(label="w/o-ASL", model="mmssl", options={"asl": False}, paper=_two(".0801 .0358")),
@@ -110,12 +109,7 @@ TABLE_3 = Experiment(
 TABLE_4 = Experiment(
     title="Users by how much is known of them",
     source=f"{PAPER}, Table 4 (Baby and Allrecipes, whose features are not to be had); the bounds are Baby's",
-    data="mm-tiktok",
-    protocol="published",
-    protocol_otherwise="ratio",
-    protocol_options=PROTOCOL_OPTIONS,
-    metrics=METRICS,
-    options=TRAINING,
+    **ON_TIKTOK,
     user_bounds=(4, 6, 9, 13),
     variants=(
         Variant(label="VBPR", model="vbpr"),
@@ -130,12 +124,7 @@ TABLE_4 = Experiment(
 TABLE_5 = Experiment(
     title="SLMRec with the adversarial and the contrastive part of MMSSL",
     source=f"{PAPER}, Table 5 (TikTok)",
-    data="mm-tiktok",
-    protocol="published",
-    protocol_otherwise="ratio",
-    protocol_options=PROTOCOL_OPTIONS,
-    metrics=METRICS,
-    options=TRAINING,
+    **ON_TIKTOK,
     variants=(
         Variant(label="SLMRec", model="slmrec", paper=_two(".0845 .0353")),
         Variant(label="SLMRec with ASL", model="slmrec", options={"asl": True}, paper=_two(".0871 .0366")),
