@@ -399,8 +399,8 @@ def test_views_on_tiktok_are_not_empty() -> None:
             assert (items.norm(dim=1) > 0).any()
 
 
-def test_rates_fall_to_the_decay_in_fifty_epochs_a_little_in_each(content: Interactions) -> None:
-    model = model_of(content, decay=0.9)
+def test_rates_fall_to_the_decay_in_fifty_epochs_a_little_in_each() -> None:
+    model = model_of(content(), decay=0.9)
     assert [model.rate_factor(epoch) for epoch in (0, 25, 50, 100)] == pytest.approx([1, 0.9**0.5, 0.9, 0.81])
-    assert model_of(content).rate_factor(50) == pytest.approx(0.96)
-    assert model_of(content, decay=1.0).rate_factor(70) == 1
+    assert model_of(content()).rate_factor(50) == pytest.approx(0.96)
+    assert model_of(content(), decay=1.0).rate_factor(70) == 1
