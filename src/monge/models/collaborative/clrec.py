@@ -35,7 +35,7 @@ class CLRecConfig(SphereConfig):
 
     def space(self) -> dict[str, str]:
         """The temperature, with what models of this family share."""
-        return {"tau": "0.05,0.1,0.15,0.2,0.3", **super().space()}
+        return {"tau": "0.05..1:log", **super().space()}
 
 
 class CLRec(nn.Module):

@@ -97,7 +97,7 @@ class SCLRecConfig(SphereConfig):
     def space(self) -> dict[str, str]:
         """Temperature, and where the paper looked for the confidence and the entropy."""
         soft = {} if self.alpha == 1 else {"alpha": "0.8,0.9,0.95,0.99", "entropy": "0.05,0.1,0.2"}
-        return {"tau": "0.05,0.1,0.15,0.2,0.3", **soft, **super().space()}
+        return {"tau": "0.05..1:log", **soft, **super().space()}
 
 
 class SCLRec(nn.Module):
