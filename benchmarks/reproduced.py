@@ -81,6 +81,8 @@ def block(name: str) -> str:
     said = f"{record['data']}, {record['protocol']['name']}; {seeds}."
     if record.get("trials"):
         said += f" Options: for every model with a space to search the best of {record['trials']} settings on validation."
+    elif record.get("options_from"):
+        said += f" Options of every model: as they were chosen on validation in `{record['options_from']}`."
     source = f"Command: `{record['command']}`; record: `benchmarks/results/reproduce/{name}.json` (commit {environment['commit']}, "
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
     parts = (said, rows_table(record), cut_short(record), printed_table(record), against_table(record), source)

@@ -112,8 +112,48 @@ def test_trials_choose_the_options_on_validation(toy: Path) -> None:
         assert {option: config[option] for option in tuned["options"]} == tuned["options"]
         assert config["learning_rate"] == 1e-5
     assert row["validation"]["mrr"][0] == pytest.approx(tuned["validation"])  # seed 0 is the trial once more
-    with pytest.raises(RunError, match="or other trials; choose another --out"):
+    with pytest.raises(RunError, match="trials or --options-from; choose another --out"):
         reproduce("toy/table", out=toy, seeds=2, trials=0)
+
+
+def test_what_authors_chose_for_their_data_is_searched_elsewhere(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variant = Variant(label="BPRMF", model="bprmf", untuned={"learning_rate": 5e-3, "regularisation": 0.02})
+    monkeypatch.setitem(EXPERIMENTS, "toy/table", replace(TOY, variants=(variant,), against=(), options={"epochs": 1, "select": "mrr"}))
+    row = reproduce("toy/table", out=toy, seeds=1)["rows"]["BPRMF"]
+    assert (row["options"]["learning_rate"], row["options"]["regularisation"]) == (5e-3, 0.02)
+    tuned = reproduce("toy/table", out=toy.with_name("tuned"), seeds=1, trials=2)["rows"]["BPRMF"]["tuned"]
+    assert "learning_rate" in tuned["space"]
+    lines = (toy.with_name("tuned") / "BPRMF" / "study" / "trials.jsonl").read_text().splitlines()
+    first, second = (json.loads(line)["options"] for line in lines)
+    assert first["learning_rate"] == 5e-3
+    assert second != first
+
+
+def test_options_that_another_table_chose(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned = reproduce("toy/table", out=toy, seeds=1, trials=2, only=["Popular", "SASRec"])["rows"]["SASRec"]["tuned"]["options"]
+    assert tuned
+    place = toy.with_name("again")
+    own = Variant(label="wide", model="sasrec", options={"dim": 16, "dropout": 0.3})
+    assert "dropout" in tuned
+    variants = (Variant(label="Popular", model="popular"), Variant(label="as chosen", model="sasrec"), own)
+    monkeypatch.setitem(EXPERIMENTS, "toy/other", replace(TOY, variants=variants, against=()))
+    record = reproduce("toy/other", out=place, seeds=1, options_from=toy)
+    assert {option: record["rows"]["as chosen"]["options"][option] for option in tuned} == tuned
+    assert record["rows"]["wide"]["options"] == {**TOY.options, **tuned, **own.options}  # what a row is about stays
+    assert record["options_from"] == str(toy)
+    with pytest.raises(RunError, match="--options-from; choose another --out"):
+        reproduce("toy/other", out=place, seeds=1)
+    pl.read_csv("toy.csv").filter(pl.col("user") != "u0").write_csv("fewer.csv")
+    for other, sentence in (
+        ({"options_from": place}, "no row was tuned"),
+        ({"options_from": toy / "none"}, "no record of an experiment"),
+        ({"options_from": toy, "data": "fewer.csv"}, "chosen on another training part"),
+    ):
+        with pytest.raises(RunError, match=sentence) as error:
+            reproduce("toy/other", out=toy.with_name("third"), seeds=1, **other)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ConfigError, match="leave out --options-from, or --trials"):
+        reproduce("toy/other", out=toy.with_name("third"), trials=2, options_from=toy)
 
 
 def test_rows_with_noise_share_the_false_pairs_and_are_tested_on_the_clean_part(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +239,9 @@ def test_what_is_asked_wrongly_is_told(toy: Path) -> None:
         reproduce("toy/table", out=toy, trials=-1)
     assert not toy.exists()
     reproduce("toy/table", out=toy, seeds=1, only=["Popular"])
-    with pytest.raises(RunError, match=r"holds toy/table on toy\.csv, or other data options, or other trials; choose another --out"):
+    with pytest.raises(
+        RunError, match=r"holds toy/table on toy\.csv, or other data options, trials or --options-from; choose another --out"
+    ):
         reproduce("toy/table", out=toy, data_options={"min_length": 5})
 
 

@@ -191,6 +191,17 @@ def test_the_first_trial_takes_the_defaults(sampler: str, cycle: Interactions) -
     assert second.options != first.options
 
 
+def test_the_first_trial_takes_what_it_is_told_to(cycle: Interactions, tmp_path: Path) -> None:
+    space = {"learning_rate": "1e-4..1e-2:log", "dim": "8,16"}
+    fixed: dict[str, Any] = {"space": space, "trials": 1, "max_length": 6, "n_layers": 1, "epochs": 1, "out": tmp_path / "s"}
+    study = monge.tune("sasrec", cycle, start={"dim": 16}, **fixed)
+    assert study.trials[0].options == {"learning_rate": 1e-3, "dim": 16}
+    with pytest.raises(RunError, match=r"start = \{.dim.: 16\}, not nothing"):
+        monge.tune("sasrec", cycle, **fixed)
+    with pytest.raises(UnknownNameError, match="start: sasrec has no option 'dims'"):
+        monge.tune("sasrec", cycle, start={"dims": 16}, **fixed)
+
+
 def test_a_solved_model_is_searched_too_and_nothing_need_be_kept(cycle: Interactions, tmp_path: Path) -> None:
     study: Any = monge.tune("itemknn", cycle, trials=6, metric="mrr", read_options={})
     assert study.path is None
@@ -283,6 +294,36 @@ def test_a_study_that_is_cut_tries_what_a_whole_one_tries(sampler: str, tmp_path
         drawn = [trial.options for trial in other.run(by_hand("quality", 8), 16, watch=Watch())]
     assert drawn[:10] == whole[:10]
     assert (drawn == whole) == (sampler == "random")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_no_setting_is_tried_twice_and_a_study_ends_with_the_last_one(sampler: str, tmp_path: Path) -> None:
+    space = {"quality": Choices((0.1, 0.2, 0.3)), "colour": Choices(("red", "blue"))}
+
+    def build(setting: Mapping[str, Any]) -> Any:
+        if setting["quality"] == 0.3 and setting["colour"] == "blue":
+            raise ConfigError("these two do not go together")
+
+    said: list[str] = []
+
+    class Heard(Watch):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    def options(*ends: int, database: Path | None) -> list[Mapping[str, Any]]:
+        tried: list[Mapping[str, Any]] = []
+        for end in ends:
+            search = Search(space, metric="mrr", sampler=sampler, pruner="none", seed=1, build=build)
+            with search.opened(database):
+                tried += [trial.options for trial in search.run(by_hand("quality", 2), end, watch=Heard())]
+        return tried
+
+    whole = options(12, database=None)
+    settings = {tuple(setting.values()) for setting in grid(space)}
+    assert len(whole) == len({tuple(setting.values()) for setting in whole})
+    assert settings - {(0.3, "blue")} <= {tuple(setting.values()) for setting in whole}
+    assert said == [f"all {len(whole)} settings of the space are tried"]
+    assert options(4, 12, database=tmp_path / "study.sqlite") == whole
 
 
 def test_a_person_hears_where_the_study_stands(cycle: Interactions, tmp_path: Path) -> None:
@@ -399,7 +440,7 @@ def test_another_study_is_refused_and_nothing_is_lost(cycle: Interactions, tmp_p
         assert "\n" not in str(error.value)
         assert listing(out) == before
     study["trials"] = 3
-    assert len(monge.tune("bprmf", cycle, **study).trials) == 3
+    assert len(monge.tune("bprmf", cycle, **study).trials) == 2  # no third setting
 
 
 def test_folders_that_hold_no_study_or_a_damaged_one(cycle: Interactions, tmp_path: Path) -> None:

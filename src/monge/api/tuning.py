@@ -25,7 +25,7 @@ from monge.api.preparing import (
 from monge.api.splitting import PUBLISHED
 from monge.api.training import WATCHED, InterruptedRunError, _train
 from monge.data import Interactions, Split
-from monge.errors import ConfigError
+from monge.errors import ConfigError, UnknownNameError, nearest
 from monge.evaluation import evaluate
 from monge.models import Recommender, Solvable, Trainable, find_model
 from monge.options import option_names
@@ -57,6 +57,7 @@ def tune(
     read_options: Mapping[str, Any] | None = None,
     device: str = "auto",
     name: str | None = None,
+    start: Mapping[str, Any] | None = None,
     command: str | None = None,
     watch: Watch | None = None,
     **options: Any,
@@ -83,6 +84,7 @@ def tune(
         read_options: how the log was read and filtered; only for the record and best.yaml.
         device: "auto", "cpu", "cuda", "mps".
         name: what to call the data in the record.
+        start: options that the first trial takes in place of the defaults, where they are searched.
         command: how this was called, for the record.
         watch: sees progress.
         options: of the model and of training that are the same in all trials (`epochs=30`, `loss="full_ce"`).
@@ -106,8 +108,8 @@ def tune(
     searched = _space(model, cls, space, options)
     config, training = build(find_allowed(searched, build))
     make_fabric(training.precision, device)
-    start = _start(searched, build)
-    search = Search(searched, metric=metric, sampler=sampler, pruner=pruner, seed=seed, build=build, start=start)
+    first = {option: value for option, value in _known(model, cls, start or {}).items() if option in searched}
+    search = Search(searched, metric=metric, sampler=sampler, pruner=pruner, seed=seed, build=build, start=_start(searched, build, first))
     log, split, found_name = log_and_split(data, protocol, protocol_options, watch)
     split = with_content_for(cls, split)
     learn_from = learnt_from(cls, split)
@@ -131,6 +133,7 @@ def tune(
         "seed": seed,
         "space": {option: str(values) for option, values in searched.items()},
         "option": fixed,
+        **({"start": first} if first else {}),
     }
     was_read = log is not None or protocol == PUBLISHED
     reading: dict[str, Any] = {**(read_options or {}), "protocol": protocol} if was_read else {}
@@ -166,10 +169,21 @@ def _space(model: str, cls: type[Recommender], given: Mapping[str, Any] | None, 
     return space
 
 
-def _start(space: Space, build: Callable[[Mapping[str, Any]], tuple[Any, TrainingConfig]]) -> dict[str, Any] | None:
-    """The defaults, moved into the space where they lie outside; None where they go with nothing else that is given."""
+def _known(model: str, cls: type[Recommender], start: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same options, each of which the model or training has."""
+    names = [*option_names(cls.Config), *option_names(TrainingConfig)]
+    for option in start:
+        if option not in names:
+            raise UnknownNameError(f"start: {model} has no option {option!r}{nearest(option, names)}")
+    return start
+
+
+def _start(
+    space: Space, build: Callable[[Mapping[str, Any]], tuple[Any, TrainingConfig]], first: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The defaults and what is asked for first, moved into the space where they lie outside; None where they go with nothing else."""
     try:
-        config, training = build({})
+        config, training = build(first)
         start = nearest_setting(space, asdict(config) | asdict(training))
         build(start)
     except ConfigError:

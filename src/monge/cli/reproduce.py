@@ -18,6 +18,12 @@ from monge.cli.options import DATA_OPTIONS, data_options, key_values, taken
 @click.option("--out", type=click.Path(path_type=Path), help=r"Where everything goes. \[default: runs/reproduce/NAME-DATA]")
 @click.option("--seeds", default=3, show_default=True, help="How many seeds.")
 @click.option("--trials", default=0, show_default=True, help="Settings that each row tries first, on validation alone; 0: none.")
+@click.option(
+    "--options-from",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take each model's options from an experiment on the same split that was called with --trials.",
+)
 @click.option("--only", multiple=True, metavar="LABEL", help="Only this row; repeatable.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of models and training, e.g. epochs=5; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record on standard output, and nothing else there.")
@@ -47,6 +53,7 @@ def reproduce(name: str | None, **values: Any) -> None:
         out=values["out"],
         seeds=values["seeds"],
         trials=values["trials"],
+        options_from=values["options_from"],
         only=values["only"],
         data_options=taken(values, DATA_OPTIONS),
         options=key_values(values["options"], "--option"),

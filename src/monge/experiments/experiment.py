@@ -26,6 +26,8 @@ class Variant:
     """As in `monge models`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the model and of training, on top of the experiment's."""
+    untuned: Mapping[str, Any] = field(default_factory=dict)
+    """Options where nothing is tuned, and of a search the first trial: what authors chose for their data is no option for other data."""
     paper: Mapping[str, float] = field(default_factory=dict)
     """Metric -> what the paper prints (on the paper's data, which may be another)."""
     split: Mapping[str, Any] = field(default_factory=dict)

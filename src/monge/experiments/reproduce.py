@@ -37,6 +37,7 @@ def reproduce(
     out: str | Path | None = None,
     seeds: int = 3,
     trials: int = 0,
+    options_from: str | Path | None = None,
     only: Sequence[str] = (),
     data_options: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -52,6 +53,8 @@ def reproduce(
         seeds: how many (0, 1, ...).
         trials: settings that each variant tries first, on validation alone, over the space that its model declares; its seeds then
             train with the best. 0: as the experiment says. A model without a space stays as it is.
+        options_from: the folder of an experiment on the same split that was called with `trials`: every row takes the options that were
+            chosen there for its model, but for those that are what the row is about.
         only: labels of variants; by default all.
         data_options: how the log is read and filtered (`rating_at_least`, columns).
         options: of training and models, over the experiment's own (`{"epochs": 5}`).
@@ -62,7 +65,8 @@ def reproduce(
         The record, as it stands in OUT/record.json after each variant.
 
     Raises:
-        UnknownNameError: no such experiment or variant. RunError: `out` belongs to another experiment or data set.
+        UnknownNameError: no such experiment or variant. RunError: `out` belongs to another experiment or data set; nothing was chosen in
+            `options_from`, or on other data. ConfigError: seeds or trials out of range, or both trials and `options_from`.
     """
     experiment = find_experiment(name)
     watch = watch or Watch()
@@ -70,13 +74,20 @@ def reproduce(
         raise ConfigError(f"--seeds must be at least 1; got {seeds}")
     if trials < 0:
         raise ConfigError(f"--trials must be at least 0; got {trials}")
+    if trials and options_from is not None:
+        raise ConfigError("--trials chooses the options of every row itself; leave out --options-from, or --trials")
     labels = [variant.label for variant in experiment.variants]
     for label in only:
         if label not in labels:
             raise UnknownNameError(f"{name} has no variant {label!r}{nearest(label, labels)}")
     data = data or experiment.data
     folder = Path(out) if out is not None else Path("runs") / "reproduce" / f"{name.replace('/', '-')}-{Path(data).name.split('.')[0]}"
-    split = _split(experiment, name, data, folder, data_options or {}, trials, watch)
+    found_fingerprint, chosen_before = _chosen(Path(options_from)) if options_from is not None else (None, {})
+    asked = {"experiment": name, "data": data, "data_options": dict(data_options or {})}
+    asked |= ({"trials": trials} if trials else {}) | ({"options_from": chosen_before} if chosen_before else {})
+    split = _split(experiment, folder, asked, watch)
+    if found_fingerprint not in (None, split.train.fingerprint):
+        raise RunError(f"{options_from}: its options were chosen on another training part than this experiment's; name another folder")
     record: dict[str, Any] = {
         "experiment": name,
         "title": experiment.title,
@@ -89,6 +100,7 @@ def reproduce(
         "notes": list(experiment.notes),
         "seeds": seeds,
         "trials": trials,
+        "options_from": None if options_from is None else str(options_from),
         "metrics": list(experiment.metrics),
         "rows": {},
         "against": [],
@@ -100,7 +112,8 @@ def reproduce(
         watch.message(f"== {variant.label}")
         trained_on = _noisy(_split_of(experiment, variant, data, folder, data_options or {}, watch), variant.noise_ratio)
         try:
-            row = _variant(experiment, variant, folder, trained_on, seeds, trials, options or {}, watch)
+            before = chosen_before.get(variant.model, {})
+            row = _variant(experiment, variant, folder, trained_on, seeds, trials, before, options or {}, watch)
         except ConfigError as error:
             if not variant.may_not_fit or isinstance(error, UnknownNameError):
                 raise
@@ -119,10 +132,26 @@ def reproduce(
     return record
 
 
-def _split(experiment: Experiment, name: str, data: str, folder: Path, data_options: Mapping[str, Any], trials: int, watch: Watch) -> Split:
-    """The experiment's split: made once, kept in the folder."""
+def _chosen(folder: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The fingerprint of the training part that an experiment was tuned on, and model -> the options that were chosen.
+
+    Raises:
+        RunError: there is no record, or nothing was tuned.
+    """
+    try:
+        record = json.loads((folder / "record.json").read_text())
+        found = {row["model"]: dict(row["tuned"]["options"]) for row in record["rows"].values() if row["tuned"]}
+        fingerprint = str(record["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder}: no record of an experiment; --options-from needs a folder that monge reproduce filled") from error
+    if not found:
+        raise RunError(f"{folder}: no row was tuned; call its monge reproduce with --trials")
+    return fingerprint, found
+
+
+def _split(experiment: Experiment, folder: Path, asked: Mapping[str, Any], watch: Watch) -> Split:
+    """The experiment's split: made once, kept in the folder with what was asked for."""
     path, about = folder / "split.safetensors", folder / "experiment.json"
-    asked = {"experiment": name, "data": data, "data_options": dict(data_options), **({"trials": trials} if trials else {})}
     if path.exists():
         try:
             found = json.loads(about.read_text())
@@ -130,11 +159,11 @@ def _split(experiment: Experiment, name: str, data: str, folder: Path, data_opti
             raise RunError(f"{about}: missing or damaged; choose another --out") from error
         if found != asked:
             holds = f"{found.get('experiment')} on {found.get('data')}"
-            raise RunError(f"{folder} holds {holds}, or other data options, or other trials; choose another --out")
+            raise RunError(f"{folder} holds {holds}, or other data options, trials or --options-from; choose another --out")
         return Split.load(path)
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} exists and is not empty; choose another --out")
-    split = _made(experiment, {}, data, data_options, watch)
+    split = _made(experiment, {}, asked["data"], asked["data_options"], watch)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(about, json.dumps(asked) + "\n")
@@ -199,21 +228,26 @@ def _variant(
     split: Path,
     seeds: int,
     trials: int,
+    before: Mapping[str, Any],
     options: Mapping[str, Any],
     watch: Watch,
 ) -> tuple[dict[str, Any], Values]:
     """One row: all its seeds trained (or found), their metrics, and per query the mean over them."""
     known = {*option_names(find_model(variant.model).Config), *option_names(TrainingConfig)}
-    chosen = {**experiment.options, **variant.options, **options}
+    searches = trials > 0 and hasattr(find_model(variant.model).Config, "space")
+    recommended = before or ({} if searches else variant.untuned)
+    chosen = {**experiment.options, **recommended, **variant.options, **options}
     chosen = {option: value for option, value in chosen.items() if option in known or option in variant.options}
     used = Split.load(split)
     metrics = list(dict.fromkeys(column.rpartition(" ")[2] for column in experiment.metrics))
     place = folder / re.sub(r"[^\w.-]+", "-", variant.label).strip("-")
     select = str(chosen.get("select", "ndcg@10"))
     tuned: dict[str, Any] | None = None
-    if trials and hasattr(find_model(variant.model).Config, "space"):
-        searched = {option: value for option, value in chosen.items() if option != "select"}
-        study = tune(variant.model, str(split), trials=trials, metric=select, out=place / "study", watch=watch, **searched)
+    if searches:
+        given = {option: value for option, value in chosen.items() if option != "select"}
+        study = tune(
+            variant.model, str(split), trials=trials, metric=select, out=place / "study", start=variant.untuned, watch=watch, **given
+        )
         tuned = {
             "trials": len(study.trials),
             "space": dict(study.space),

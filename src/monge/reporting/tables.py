@@ -203,6 +203,8 @@ def experiment_table(record: Mapping[str, Any]) -> RenderableType:
     caption += f"; below, in italics: what the paper prints ({record['source']})." if printed else "."
     if record.get("trials"):
         caption += f" Options: the best of {record['trials']} settings on validation, for every row that has a space to search."
+    elif record.get("options_from"):
+        caption += f" Options of every model: as they were chosen in {record['options_from']}."
     parts.append(Text(plain(caption), style="dim"))
     if record["against"]:
         parts += [Text(), _against_table(record["against"])]

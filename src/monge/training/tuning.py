@@ -1,7 +1,8 @@
 """A search for good options: Optuna proposes settings, each is trained and judged on validation, all of it can be gone on with.
 
 A trial's settings are drawn from (seed, number of the trial, trials before it), so a study that was stopped and gone on with
-tries the same settings as one that was not. A trial that was cut off is repeated under its number. What a study keeps:
+tries the same settings as one that was not. A trial that was cut off is repeated under its number. No setting is tried twice where
+the space can be listed: Optuna's samplers do not remember, and in a space of six settings ten trials were three. What a study keeps:
 `monge.training.study`.
 
 Source: Akiba et al., "Optuna", KDD 2019; the sampler `tpe` is Bergstra et al., NeurIPS 2011.
@@ -67,7 +68,8 @@ class Search:
         pruner: "median" ends a trial whose best epoch so far is below the median of the finished trials at the same epoch (not before
             five trials have finished, never in a trial's first five epochs); "none" lets all go to their end.
         seed: of the settings.
-        build: makes the configs of a setting; the grid leaves out what they refuse with a `ConfigError`.
+        build: makes the configs of a setting; the grid, and what is taken in place of a setting that was tried, leave out what they
+            refuse with a `ConfigError`.
         start: what the first trial takes, where the sampler is not "grid"; None leaves it to the sampler.
 
     Raises:
@@ -91,9 +93,8 @@ class Search:
                 raise UnknownNameError(f"no {what} {name!r}{nearest(name, known)}")
         self.optuna = _optuna()
         self.space, self.metric, self.sampler, self.seed, self.prunes = space, metric, sampler, seed, pruner == "median"
-        self.grid = [setting for setting in grid(space) if _allowed(setting, build)] if sampler == "grid" else None
-        if self.grid:
-            random.Random(seed).shuffle(self.grid)
+        self.build = build
+        self.grid = self._listed() if sampler == "grid" else None
         self.start = start
         self.distributions = {name: _distribution(self.optuna, option) for name, option in space.items()}
         self.database: Path | None = None
@@ -170,6 +171,9 @@ class Search:
             number += 1
             with self._database_errors():
                 trial = self._try(objective, number, n_trials, watch)
+            if trial is None:
+                watch.message(f"all {number - 1} settings of the space are tried")
+                return
             yield trial
 
     def importance(self) -> dict[str, float]:
@@ -181,9 +185,11 @@ class Search:
         found = self.optuna.importance.get_param_importances(self.study, evaluator=evaluator)
         return {name: float(share) for name, share in found.items()}
 
-    def _try(self, objective: Callable[[Mapping[str, Any], Watch], Progress], number: int, n_trials: int, watch: Watch) -> Trial:
-        self.study.sampler = self._sampler(number)
-        asked = self.study.ask(self.distributions)
+    def _try(self, objective: Callable[[Mapping[str, Any], Watch], Progress], number: int, n_trials: int, watch: Watch) -> Trial | None:
+        """Make a trial; None where every setting is tried."""
+        asked = self._ask(number)
+        if asked is None:
+            return None
         options = {name: asked.params[name] for name in self.space}
         watch.trial(number, n_trials, options)
         reporting = _Reporting(watch, asked, self.metric, prunes=self.prunes)
@@ -216,6 +222,33 @@ class Search:
         asked.set_user_attr(RECORD, asdict(trial))
         self._tell(asked.number, trial)
         return trial
+
+    def _ask(self, number: int) -> Any:
+        """Optuna's next trial, with a setting that no trial had if the space can be listed; None where there is no such setting."""
+        self.study.sampler = self._sampler(number)
+        asked = self.study.ask(self.distributions)
+        tried = [trial.options for trial in self.trials()]
+        if asked.params not in tried:
+            return asked
+        try:
+            left = [setting for setting in self._listed() if setting not in tried]
+        except ConfigError:  # too many to list: a second time does no harm
+            return asked
+        self.study.tell(asked, state=self.optuna.trial.TrialState.FAIL)
+        if not left:
+            return None
+        self.study.sampler = _one_setting(self.optuna, left[0])
+        return self.study.ask(self.distributions)
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """Every setting that the configs allow, in a random order.
+
+        Raises:
+            ConfigError: the space cannot be listed.
+        """
+        settings = [setting for setting in grid(self.space) if _allowed(setting, self.build)]
+        random.Random(self.seed).shuffle(settings)
+        return settings
 
     def _tell(self, optuna_number: int, trial: Trial) -> None:
         state = self.optuna.trial.TrialState
