@@ -45,6 +45,10 @@ def _as_printed(value: float) -> str:
     return f"{value:.3f}" if round(value, 3) == value else f"{value:.4f}"
 
 
+def _fewer(row: dict[str, Any], trials: int) -> bool:
+    return row.get("tuned") is not None and row["tuned"]["trials"] < trials
+
+
 def cut_short(record: dict[str, Any]) -> str:
     """The rows with a run that was still within its patience when its epochs were over; empty where there is none."""
     rows = []
@@ -55,6 +59,18 @@ def cut_short(record: dict[str, Any]) -> str:
             best, trained = (", ".join(str(one[name]) for one in runs) for name in ("best", "trained"))
             rows.append(f"{label} (best epoch {best} of {trained})")
     return f"Not trained to the end, stopped by the number of epochs: {'; '.join(rows)}." if rows else ""
+
+
+def chosen_table(record: dict[str, Any]) -> str:
+    """What was searched and what was chosen on validation; empty where nothing was tuned."""
+    rows = {label: row["tuned"] for label, row in record["rows"].items() if row.get("tuned")}
+    if not rows:
+        return ""
+    lines = ["| chosen on validation | options |", "| --- | --- |"]
+    for label, tuned in rows.items():
+        options = (f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in tuned["options"].items())
+        lines.append(f"| {label} | {', '.join(options)} |")
+    return "\n".join(lines)
 
 
 def against_table(record: dict[str, Any]) -> str:
@@ -81,9 +97,11 @@ def block(name: str) -> str:
     said = f"{record['data']}, {record['protocol']['name']}; {seeds}."
     if record.get("trials"):
         said += f" Options: for every model with a space to search the best of {record['trials']} settings on validation."
+        fewer = [f"{label} {row['tuned']['trials']}" for label, row in record["rows"].items() if _fewer(row, record["trials"])]
+        said += f" Spaces with fewer settings, all of them tried: {', '.join(fewer)}." if fewer else ""
     elif record.get("options_from"):
         said += f" Options of every model: as they were chosen on validation in `{record['options_from']}`."
     source = f"Command: `{record['command']}`; record: `benchmarks/results/reproduce/{name}.json` (commit {environment['commit']}, "
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
-    parts = (said, rows_table(record), cut_short(record), printed_table(record), against_table(record), source)
+    parts = (said, rows_table(record), cut_short(record), chosen_table(record), printed_table(record), against_table(record), source)
     return "\n\n".join(part for part in parts if part)
