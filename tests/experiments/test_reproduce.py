@@ -130,16 +130,17 @@ def test_what_authors_chose_for_their_data_is_searched_elsewhere(toy: Path, monk
 
 
 def test_options_that_another_table_chose(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tuned = reproduce("toy/table", out=toy, seeds=1, trials=2, only=["Popular", "SASRec"])["rows"]["SASRec"]["tuned"]["options"]
-    assert tuned
+    tuned = reproduce("toy/table", out=toy, seeds=1, trials=2, only=["SASRec, slow", "SASRec"])["rows"]["SASRec"]["tuned"]["options"]
     place = toy.with_name("again")
     own = Variant(label="wide", model="sasrec", options={"dim": 16, "dropout": 0.3})
     assert "dropout" in tuned
-    variants = (Variant(label="Popular", model="popular"), Variant(label="as chosen", model="sasrec"), own)
+    variants = (Variant(label="Popular", model="popular"), Variant(label="as chosen", model="sasrec", like="SASRec"), own)
     monkeypatch.setitem(EXPERIMENTS, "toy/other", replace(TOY, variants=variants, against=()))
     record = reproduce("toy/other", out=place, seeds=1, options_from=toy)
     assert {option: record["rows"]["as chosen"]["options"][option] for option in tuned} == tuned
-    assert record["rows"]["wide"]["options"] == {**TOY.options, **tuned, **own.options}  # what a row is about stays
+    assert record["rows"]["as chosen"]["options"]["learning_rate"] == 1e-2
+    assert record["rows"]["wide"]["options"]["learning_rate"] == 1e-5  # no row of its name, so the first of its model
+    assert own.options.items() <= record["rows"]["wide"]["options"].items()  # what a row is about stays
     assert record["options_from"] == str(toy)
     with pytest.raises(RunError, match="--options-from; choose another --out"):
         reproduce("toy/other", out=place, seeds=1)

@@ -257,6 +257,23 @@ def test_the_score_is_a_cosine_or_the_raw_inner_product(name: str) -> None:
         torch.testing.assert_close(model.scores(asked), users[[2, 4]] @ items.T, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("score", ["normalised", "raw"])
+@pytest.mark.parametrize("name", ["clrec", "sclrec", "directau"])
+def test_popularity_put_back_is_the_log_share_of_the_training_pairs_and_nothing_in_training(name: str, score: str) -> None:
+    asked = queries_of([[1], [0]], [[], []], n_items=6, users=[2, 4]).batch()
+    plain, prior = (model_of(name, score=score, prior_weight=weight) for weight in (0.0, 0.3))
+    counts = [sum(item in items for items in LOG) for item in range(6)]  # of 14 pairs
+    bias = torch.tensor([0.3 * math.log((count + 1) / (14 + 6)) for count in counts], dtype=torch.float64)
+    torch.testing.assert_close(prior.scores(asked), plain.scores(asked) + bias, rtol=1e-6, atol=1e-6)  # noted in float32
+    assert len({round(float(value), 6) for value in bias}) > 1
+    assert torch.equal(total(prior), total(plain))
+    assert "log_share" not in plain.state_dict()
+    fresh: Any = find_model(name)
+    fresh = fresh(prior.config, n_users=5, n_items=6).double()
+    fresh.load_state_dict(prior.state_dict())
+    assert torch.equal(fresh.scores(asked), prior.scores(asked))  # it is kept with the weights
+
+
 @pytest.mark.parametrize("scale", ["count", "relative", "log"])
 def test_the_popularity_term_is_flat_at_convergence(scale: str) -> None:
     options: dict[str, Any] = {"popularity_scale": scale, "entropy": 0.3}

@@ -187,6 +187,12 @@ def test_a_resumed_run_keeps_its_options_but_may_be_longer(cycle: Interactions, 
         monge.train("sasrec", None, out=tmp_path / "run", resume=True, seed=1, **options)
     with pytest.raises(RunError, match="of model sasrec, not bprmf"):
         monge.train("bprmf", None, out=tmp_path / "run", resume=True)
+    about = tmp_path / "run" / "run.json"
+    info = json.loads(about.read_text())
+    del info["model"]["config"]["bucketed"], info["training"]["clip"]  # as if the run were older than these options
+    about.write_text(json.dumps(info))
+    with pytest.raises(RunError, match="model option bucketed = True, not False"):
+        monge.train("sasrec", None, out=tmp_path / "run", resume=True, **(options | {"bucketed": False}))
     longer = monge.train("sasrec", None, out=tmp_path / "run", resume=True, **(options | {"epochs": 6}))
     assert longer.result["epochs"] == 6
     assert tensors(longer.model) == tensors(monge.train("sasrec", cycle, **(options | {"epochs": 6})).model)

@@ -302,11 +302,16 @@ def _interrupt() -> Iterator[threading.Event]:
 
 
 def _same_options(info: Mapping[str, Any], model: str, config: Mapping[str, Any], training: Mapping[str, Any]) -> None:
-    """A run goes on with the options it began with; only the length of training may change."""
+    """A run goes on with the options it began with; only the length of training may change.
+
+    An option that is younger than the run counts as its default: new options default to what was done before there was a choice.
+    """
     if info["model"]["name"] != model:
         raise RunError(f"the run is of model {info['model']['name']}, not {model}")
     free = {"epochs", "patience", "max_minutes"}
+    defaults = asdict(find_model(model).Config()) | asdict(TrainingConfig())
     for kind, now, then in (("model", config, info["model"]["config"]), ("training", training, info["training"])):
         for name, value in now.items():
-            if name not in free and then.get(name) != value:
-                raise RunError(f"the run began with {kind} option {name} = {then.get(name)}, not {value}; resume with the same options")
+            began = then.get(name, defaults[name])
+            if name not in free and began != value:
+                raise RunError(f"the run began with {kind} option {name} = {began}, not {value}; resume with the same options")

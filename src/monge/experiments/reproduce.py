@@ -53,8 +53,8 @@ def reproduce(
         seeds: how many (0, 1, ...).
         trials: settings that each variant tries first, on validation alone, over the space that its model declares; its seeds then
             train with the best. 0: as the experiment says. A model without a space stays as it is.
-        options_from: the folder of an experiment on the same split that was called with `trials`: every row takes the options that were
-            chosen there for its model, but for those that are what the row is about.
+        options_from: the folder of an experiment on the same split that was called with `trials`: every row takes the options of the row
+            like it there (`Variant.like`), but for those that are what the row is about.
         only: labels of variants; by default all.
         data_options: how the log is read and filtered (`rating_at_least`, columns).
         options: of training and models, over the experiment's own (`{"epochs": 5}`).
@@ -112,7 +112,7 @@ def reproduce(
         watch.message(f"== {variant.label}")
         trained_on = _noisy(_split_of(experiment, variant, data, folder, data_options or {}, watch), variant.noise_ratio)
         try:
-            before = chosen_before.get(variant.model, {})
+            before = _before(variant, chosen_before)
             row = _variant(experiment, variant, folder, trained_on, seeds, trials, before, options or {}, watch)
         except ConfigError as error:
             if not variant.may_not_fit or isinstance(error, UnknownNameError):
@@ -133,20 +133,32 @@ def reproduce(
 
 
 def _chosen(folder: Path) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The fingerprint of the training part that an experiment was tuned on, and model -> the options that were chosen.
+    """The fingerprint of the training part that an experiment was tuned on, and label -> the model and options of its row.
 
     Raises:
         RunError: there is no record, or nothing was tuned.
     """
     try:
         record = json.loads((folder / "record.json").read_text())
-        found = {row["model"]: dict(row["tuned"]["options"]) for row in record["rows"].values() if row["tuned"]}
+        found = {
+            label: {"model": row["model"], "options": {**row["fixed"], **row["tuned"]["options"]}}
+            for label, row in record["rows"].items()
+            if row["tuned"]
+        }
         fingerprint = str(record["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder}: no record of an experiment; --options-from needs a folder that monge reproduce filled") from error
     if not found:
         raise RunError(f"{folder}: no row was tuned; call its monge reproduce with --trials")
     return fingerprint, found
+
+
+def _before(variant: Variant, chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The options of the row of another table that is like a variant; empty where there is none."""
+    for label in (variant.like, variant.label):
+        if label in chosen and chosen[label]["model"] == variant.model:
+            return dict(chosen[label]["options"])
+    return next((dict(row["options"]) for row in chosen.values() if row["model"] == variant.model), {})
 
 
 def _split(experiment: Experiment, folder: Path, asked: Mapping[str, Any], watch: Watch) -> Split:
@@ -286,6 +298,7 @@ def _variant(
     row = {
         "model": variant.model,
         "options": chosen,
+        "fixed": dict(variant.options),
         "tuned": tuned,
         "noise_ratio": variant.noise_ratio,
         "paper": dict(variant.paper),

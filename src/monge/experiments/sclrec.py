@@ -7,7 +7,7 @@ which Table 2 also has columns, are not built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from monge.experiments.experiment import Experiment, Variant, paper_row
@@ -17,8 +17,13 @@ SHARED: Mapping[str, Any] = {"select": "ndcg@20", "epochs": 300, "patience": 10,
 """Sec. 4.1: the same for all models, stopped after 10 epochs without a better validation NDCG@20."""
 SPLIT = "random 8:1:1 per user with a fixed seed; the paper's split and its seed are not published"
 TAU = "the paper never gives tau: CLRec and SCLRec have 0.2 alike, that of DirectAU's published CLRec"
+PUT_BACK = "popularity put back: tau times the log of an item's share of the training pairs is added to its score; this is ours"
 CUTS = ("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20", "ndcg@50")
 
+PRIOR = 0.2
+CONTRASTIVE = {"CLRec": "clrec", "SCLRec": "sclrec"}
+AS_PRINTED: Mapping[str, Any] = {"prior_weight": 0.0}
+"""Of the rows that stand beside the paper's; those with popularity put back are ours."""
 BASELINES = (Variant(label="Popular", model="popular", seeded=False), Variant(label="ItemKNN", model="itemknn", seeded=False))
 TABLE2 = Experiment(
     title="SCLRec beside its baselines",
@@ -33,17 +38,31 @@ TABLE2 = Experiment(
         Variant(label="BPRMF", model="bprmf", paper=paper_row(CUTS, ".0866 .1263 .2040 .0622 .0736 .0926")),
         Variant(label="BUIR", model="buir", paper=paper_row(CUTS, ".0798 .1164 .1917 .0570 .0676 .0858")),
         Variant(label="LightGCN", model="lightgcn", paper=paper_row(CUTS, ".1289 .1871 .2934 .0930 .1097 .1356")),
-        Variant(label="CLRec", model="clrec", paper=paper_row(CUTS, ".1215 .1755 .2813 .0868 .1022 .1281")),
+        Variant(label="CLRec", model="clrec", options=AS_PRINTED, paper=paper_row(CUTS, ".1215 .1755 .2813 .0868 .1022 .1281")),
         Variant(
             label="DirectAU",
             model="directau",
+            options=AS_PRINTED,
             untuned={"gamma": 5.0, "weight_decay": 1e-6},
             paper=paper_row(CUTS, ".1394 .2014 .3127 .0991 .1170 .1442"),
         ),
-        Variant(label="SCLRec", model="sclrec", paper=paper_row(CUTS, ".1420 .2078 .3230 .1008 .1215 .1489")),
+        Variant(label="SCLRec", model="sclrec", options=AS_PRINTED, paper=paper_row(CUTS, ".1420 .2078 .3230 .1008 .1215 .1489")),
+        *(
+            Variant(label=f"{label}, popularity put back", model=model, untuned={"prior_weight": PRIOR})
+            for label, model in CONTRASTIVE.items()
+        ),
     ),
-    against=tuple(("SCLRec", label) for label in ("CLRec", "DirectAU", "LightGCN", "BPRMF", "ItemKNN")),
-    notes=(SPLIT, TAU, "what is printed below is of Gowalla, whatever the data; untuned, DirectAU has its authors' options for Gowalla"),
+    against=(
+        *(("SCLRec", label) for label in ("CLRec", "DirectAU", "LightGCN", "BPRMF", "ItemKNN")),
+        *((f"{label}, popularity put back", label) for label in CONTRASTIVE),
+        *(("SCLRec, popularity put back", label) for label in ("CLRec, popularity put back", "LightGCN", "ItemKNN", "EASE")),
+    ),
+    notes=(
+        SPLIT,
+        TAU,
+        "what is printed below is of Gowalla, whatever the data; untuned, DirectAU has its authors' options for Gowalla",
+        PUT_BACK,
+    ),
 )
 
 
@@ -85,6 +104,11 @@ TABLE3 = Experiment(
 )
 
 TAUS = (0.1, 0.2, 0.3, 0.5, 1.0)
+SCORES: Mapping[str, Callable[[float], Mapping[str, Any]]] = {
+    "": lambda tau: {"tau": tau},
+    ", raw score": lambda tau: {"tau": tau, "score": "raw"},
+    ", popularity put back": lambda tau: {"tau": tau, "prior_weight": tau},
+}
 TEMPERATURE = Experiment(
     title="How much of SCLRec's gain is the temperature, and how much the score",
     source="the paper has no such table",
@@ -95,18 +119,23 @@ TEMPERATURE = Experiment(
     variants=(
         *BASELINES,
         *(
-            Variant(label=f"{label}, tau {tau}{', raw score' if score == 'raw' else ''}", model=model, options={"tau": tau, "score": score})
-            for score in ("normalised", "raw")
+            Variant(label=f"{label}, tau {tau}{score}", model=model, options=options(tau))
+            for score, options in SCORES.items()
             for tau in TAUS
-            for label, model in (("CLRec", "clrec"), ("SCLRec", "sclrec"))
+            for label, model in CONTRASTIVE.items()
         ),
     ),
     against=(
         *((f"SCLRec, tau {tau}", f"CLRec, tau {tau}") for tau in TAUS),
         *((f"CLRec, tau {tau}", "CLRec, tau 0.2") for tau in TAUS if tau != 0.2),
-        *((f"CLRec, tau {tau}, raw score", f"CLRec, tau {tau}") for tau in TAUS),
+        *((f"CLRec, tau {tau}{score}", f"CLRec, tau {tau}") for score in SCORES if score for tau in TAUS),
+        *((f"SCLRec, tau {tau}, popularity put back", f"CLRec, tau {tau}, popularity put back") for tau in TAUS),
     ),
-    notes=(SPLIT, "raw score: ranked by inner products of vectors that training saw normalised, as DirectAU's published code does"),
+    notes=(
+        SPLIT,
+        "raw score: ranked by inner products of vectors that training saw normalised, as DirectAU's published code does",
+        PUT_BACK,
+    ),
 )
 
 RATIOS = (0.0, 0.05, 0.1, 0.15, 0.2)
@@ -119,6 +148,8 @@ NOISY = {
     "CLRec": "clrec",
     "DirectAU": "directau",
     "SCLRec": "sclrec",
+    "CLRec, popularity put back": "clrec",
+    "SCLRec, popularity put back": "sclrec",
 }
 NOISE = Experiment(
     title="Pairs that nobody observed, added to the training part",
@@ -128,13 +159,20 @@ NOISE = Experiment(
     metrics=("recall@10", "ndcg@20"),
     options=SHARED,
     variants=tuple(
-        Variant(label=f"{label}, {ratio:.0%}", model=model, noise_ratio=ratio, seeded=model not in ("popular", "itemknn"))
+        Variant(
+            label=f"{label}, {ratio:.0%}",
+            model=model,
+            like=label,
+            untuned={"prior_weight": PRIOR} if "put back" in label else {},
+            noise_ratio=ratio,
+            seeded=model not in ("popular", "itemknn"),
+        )
         for label, model in NOISY.items()
         for ratio in RATIOS
     ),
     against=(
         *((f"{label}, {ratio:.0%}", f"{label}, 0%") for label in NOISY for ratio in RATIOS[1:]),
-        *((f"SCLRec, {ratio:.0%}", f"CLRec, {ratio:.0%}") for ratio in RATIOS),
+        *((f"SCLRec{score}, {ratio:.0%}", f"CLRec{score}, {ratio:.0%}") for score in ("", ", popularity put back") for ratio in RATIOS),
     ),
     notes=(SPLIT, TAU, "the same false pairs for every model and every seed; the gain over the row of 0 % is the degradation"),
 )

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from monge.data import Interactions, QueryBatch
 from monge.losses import info_nce
-from monge.models.collaborative.pairs import SphereConfig, make_encoder, observed_pairs, sphere_items, sphere_queries, unit
+from monge.models.collaborative.pairs import (
+    SphereConfig,
+    log_shares,
+    make_encoder,
+    observed_pairs,
+    sphere_items,
+    sphere_queries,
+    unit,
+)
 from monge.models.contract import Batches, check_positive, inner_product_scores
 from monge.sampling import PairBatch
 
@@ -45,16 +53,18 @@ class CLRec(nn.Module):
     answers_unknown_users: ClassVar = False
 
     trained: Tensor
+    log_share: Tensor | None
 
     def __init__(self, config: CLRecConfig, *, n_users: int, n_items: int) -> None:
         super().__init__()
         self.config = config
         self.encoder = make_encoder(config, n_users=n_users, n_items=n_items)
         self.register_buffer("trained", torch.zeros(n_users, dtype=torch.bool))
+        self.register_buffer("log_share", log_shares(config, n_items))
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Every training pair once an epoch."""
-        return observed_pairs(self.config, train, self.trained, (self.encoder,), seed=seed, device=device)
+        return observed_pairs(self.config, train, self.trained, (self.encoder,), log_share=self.log_share, seed=seed, device=device)
 
     def loss(self, batch: PairBatch) -> dict[str, Tensor]:
         """SCLRec's Eq. 1, in nats a pair."""
@@ -66,8 +76,8 @@ class CLRec(nn.Module):
         return sphere_queries(self.config, self.encoder, queries.user, self.trained, "clrec")
 
     def item_vectors(self) -> tuple[Tensor, Tensor | None]:
-        """(n_items, D), no bias."""
-        return sphere_items(self.config, self.encoder)
+        """(n_items, D), and biases (n_items,) where popularity is put back."""
+        return sphere_items(self.config, self.encoder, self.log_share)
 
     def scores(self, queries: QueryBatch) -> Tensor:
         """(B, n_items), higher is better."""

@@ -19,6 +19,7 @@ from monge.losses import alignment, uniformity
 from monge.models.collaborative.pairs import (
     INFINITY,
     SphereConfig,
+    log_shares,
     make_encoder,
     observed_pairs,
     sphere_items,
@@ -52,16 +53,18 @@ class DirectAU(nn.Module):
     answers_unknown_users: ClassVar = False
 
     trained: Tensor
+    log_share: Tensor | None
 
     def __init__(self, config: DirectAUConfig, *, n_users: int, n_items: int) -> None:
         super().__init__()
         self.config = config
         self.encoder = make_encoder(config, n_users=n_users, n_items=n_items)
         self.register_buffer("trained", torch.zeros(n_users, dtype=torch.bool))
+        self.register_buffer("log_share", log_shares(config, n_items))
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Every training pair once an epoch."""
-        return observed_pairs(self.config, train, self.trained, (self.encoder,), seed=seed, device=device)
+        return observed_pairs(self.config, train, self.trained, (self.encoder,), log_share=self.log_share, seed=seed, device=device)
 
     def loss(self, batch: PairBatch) -> dict[str, Tensor]:
         """Alignment, and uniformity with its weight; the latter is below 0."""
@@ -74,8 +77,8 @@ class DirectAU(nn.Module):
         return sphere_queries(self.config, self.encoder, queries.user, self.trained, "directau")
 
     def item_vectors(self) -> tuple[Tensor, Tensor | None]:
-        """(n_items, D), no bias."""
-        return sphere_items(self.config, self.encoder)
+        """(n_items, D), and biases (n_items,) where popularity is put back."""
+        return sphere_items(self.config, self.encoder, self.log_share)
 
     def scores(self, queries: QueryBatch) -> Tensor:
         """(B, n_items), higher is better."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -69,10 +70,17 @@ class SphereConfig(PairConfig):
 
     score: Score = "normalised"
     """Items are ranked by cosines, as in training, or by raw inner products, where the items' norms act as a prior."""
+    prior_weight: float = 0.0
+    """Weight of the log of an item's share of the training pairs, added to its score (ours). A contrast with the other items of a batch
+    ends at pointwise mutual information, to which an item's popularity adds nothing; about the temperature puts it back."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, prior_weight=(0, INFINITY))
 
     def space(self) -> dict[str, str]:
-        """The penalties, and both scores."""
-        return {**super().space(), "score": "normalised,raw"}
+        """The penalties, both scores, and the popularity put back."""
+        return {**super().space(), "score": "normalised,raw", "prior_weight": "0.01..1:log"}
 
 
 def make_encoder(config: PairConfig, *, n_users: int, n_items: int) -> Encoder:
@@ -84,17 +92,27 @@ def make_encoder(config: PairConfig, *, n_users: int, n_items: int) -> Encoder:
 
 
 def observed_pairs(
-    config: PairConfig, train: Interactions, trained: Tensor, encoders: Iterable[Encoder | None], *, seed: int, device: torch.device
+    config: PairConfig,
+    train: Interactions,
+    trained: Tensor,
+    encoders: Iterable[Encoder | None],
+    *,
+    log_share: Tensor | None = None,
+    seed: int,
+    device: torch.device,
 ) -> PairBatches:
     """Every training pair once an epoch, without negatives.
 
-    Notes in `trained` (n_users,) which users there are, and gives the encoders (a teacher too) the graph of the pairs where they
-    need one. A last batch of one pair is left out: it has nothing to be told apart from.
+    Notes in `trained` (n_users,) which users there are and in `log_share` (n_items,) how popular the items are, and gives the encoders
+    (a teacher too) the graph of the pairs where they need one. A last batch of one pair is left out: it has nothing to be told apart from.
 
     Raises:
         DataError: fewer than two training pairs.
     """
     trained.copy_(torch.from_numpy(train.sequences.lengths > 0))
+    if log_share is not None:
+        counts = torch.from_numpy(train.item_counts.astype(np.float64)) + 1  # one more for each: no log of 0
+        log_share.copy_((counts / counts.sum()).log())
     for encoder in encoders:
         if isinstance(encoder, GraphTables):
             encoder.connect(train, device)
@@ -116,7 +134,13 @@ def sphere_queries(config: SphereConfig, encoder: Encoder, users: Tensor, traine
     return unit(vectors_BD) if config.score == "normalised" else vectors_BD
 
 
-def sphere_items(config: SphereConfig, encoder: Encoder) -> tuple[Tensor, None]:
-    """The item vectors of a model on the sphere, and no bias: (n_items, D)."""
+def log_shares(config: SphereConfig, n_items: int) -> Tensor | None:
+    """(n_items,) where the items' popularity will stand; None where scores do not have it."""
+    return torch.zeros(n_items) if config.prior_weight else None
+
+
+def sphere_items(config: SphereConfig, encoder: Encoder, log_share: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The item vectors of a model on the sphere (n_items, D), and the biases (n_items,) where popularity is put back."""
     vectors_ID = encoder.everything()[1]
-    return unit(vectors_ID) if config.score == "normalised" else vectors_ID, None
+    bias_I = None if log_share is None else config.prior_weight * log_share
+    return unit(vectors_ID) if config.score == "normalised" else vectors_ID, bias_I

@@ -29,6 +29,7 @@ from monge.losses import info_nce
 from monge.models.collaborative.pairs import (
     INFINITY,
     SphereConfig,
+    log_shares,
     make_encoder,
     observed_pairs,
     sphere_items,
@@ -108,6 +109,7 @@ class SCLRec(nn.Module):
 
     popularity: Tensor
     trained: Tensor
+    log_share: Tensor | None
 
     def __init__(self, config: SCLRecConfig, *, n_users: int, n_items: int) -> None:
         super().__init__()
@@ -118,11 +120,13 @@ class SCLRec(nn.Module):
         self.memory: Tensor | None = None  # two (B, B) matrices that every step works in
         self.register_buffer("popularity", torch.zeros(n_items), persistent=False)  # of the training data: batches() sets it
         self.register_buffer("trained", torch.zeros(n_users, dtype=torch.bool))
+        self.register_buffer("log_share", log_shares(config, n_items))
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Every training pair once an epoch."""
         self.popularity.copy_(torch.from_numpy(popularity(train, self.config.popularity_scale)))
-        pairs = observed_pairs(self.config, train, self.trained, (self.encoder, self.teacher), seed=seed, device=device)
+        encoders = self.encoder, self.teacher
+        pairs = observed_pairs(self.config, train, self.trained, encoders, log_share=self.log_share, seed=seed, device=device)
         self.seen = pairs.seen if self.config.mask_false_negatives == "all_observed" else None
         return pairs
 
@@ -194,8 +198,8 @@ class SCLRec(nn.Module):
         return sphere_queries(self.config, self.encoder, queries.user, self.trained, "sclrec")
 
     def item_vectors(self) -> tuple[Tensor, Tensor | None]:
-        """(n_items, D) of the student, no bias."""
-        return sphere_items(self.config, self.encoder)
+        """(n_items, D) of the student, and biases (n_items,) where popularity is put back."""
+        return sphere_items(self.config, self.encoder, self.log_share)
 
     def scores(self, queries: QueryBatch) -> Tensor:
         """(B, n_items), higher is better."""
