@@ -30,7 +30,7 @@ NOTES = (
     "ranked are all items but a user's training items; validation items stay in the ranking of the test, as in the paper's code",
     "users without a training item are left out",
     "data with which no split was published are split 8:1:1 per user, at random with a fixed seed",
-    "options of each model: its defaults, unless a tuned file is given",
+    "options of each model: its defaults, or with --trials the best of so many settings on validation",
 )
 
 
