@@ -179,3 +179,22 @@ def test_the_ends_of_uniformity() -> None:
 def test_bad_input_is_named(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(*pairs(4))
+
+
+def test_contrast_within_a_batch_ends_at_pointwise_mutual_information() -> None:
+    """A batch that is the population itself: the loss is flat where scores are PMI, and not where they are log p(item | user)."""
+    counts_UI = torch.tensor([[6, 1, 1, 2], [9, 3, 1, 1], [5, 1, 4, 1]], dtype=torch.float64)
+    users, items = (
+        torch.repeat_interleave(side, counts_UI.long().flatten()) for side in torch.cartesian_prod(*map(torch.arange, (3, 4))).T
+    )
+    share_UI = counts_UI / counts_UI.sum()
+    own = torch.eye(4, dtype=torch.float64)
+
+    def slope(scores_UI: torch.Tensor) -> torch.Tensor:
+        scores_UI = scores_UI.clone().requires_grad_()
+        return torch.autograd.grad(info_nce(scores_UI[users], own[items], temperature=1.0), scores_UI)[0]
+
+    likely_UI = (share_UI / share_UI.sum(1, keepdim=True)).log()
+    informative_UI = likely_UI - share_UI.sum(0).log()
+    assert slope(informative_UI).abs().max() < 1e-12
+    assert slope(likely_UI).abs().max() > 1e-2
