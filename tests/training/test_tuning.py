@@ -439,6 +439,11 @@ def test_another_study_is_refused_and_nothing_is_lost(cycle: Interactions, tmp_p
             monge.tune(model, log, **options)
         assert "\n" not in str(error.value)
         assert listing(out) == before
+    about = json.loads((out / "study.json").read_text())
+    del about["identity"]["option"]["regularisation"]  # as if the study were older than this option
+    (out / "study.json").write_text(json.dumps(about))
+    with pytest.raises(RunError, match=r"option regularisation = .*, not 0.5"):
+        monge.tune("bprmf", cycle, **study, regularisation=0.5)
     study["trials"] = 3
     assert len(monge.tune("bprmf", cycle, **study).trials) == 2  # no third setting
 

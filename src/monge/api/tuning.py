@@ -142,7 +142,18 @@ def tune(
     info = {"monge": package_version(), "command": command, "data": name or found_name, "reading": reading, "environment": environment()}
     directory = None if out is None else StudyDirectory(out)
     try:
-        return run_study(search, objective, trials, directory, identity=identity, info=info, split=split, minutes=minutes, watch=watch)
+        return run_study(
+            search,
+            objective,
+            trials,
+            directory,
+            identity=identity,
+            info=info,
+            split=split,
+            defaults=asdict(cls.Config()) | asdict(TrainingConfig()),
+            minutes=minutes,
+            watch=watch,
+        )
     except InterruptedRunError:
         raise InterruptedRunError(
             "stopped" + ("" if out is None else f"; finished trials are kept in {out}, and the same command goes on")

@@ -115,13 +115,14 @@ class StudyDirectory:
         """Optuna's file."""
         return self.path / "study.sqlite"
 
-    def begin(self, identity: Mapping[str, Any], info: Mapping[str, Any], split: Split) -> None:
+    def begin(self, identity: Mapping[str, Any], info: Mapping[str, Any], split: Split, defaults: Mapping[str, Any]) -> None:
         """Make the directory, or make sure that the study in it is this one.
 
         Args:
             identity: what must be the same when a study is gone on with.
             info: what else is worth a record.
             split: saved beside it.
+            defaults: of all options; one that is younger than the study counts as its default.
 
         Raises:
             RunError: there is something else, another study, a damaged or a newer one, or the disk refuses.
@@ -135,6 +136,9 @@ class StudyDirectory:
         try:
             content = json.loads(path.read_text())
             found_format, then = int(content["format"]), dict(content["identity"])
+            known = {*then["option"], *then["space"]}
+            younger = {name: value for name, value in defaults.items() if name in identity["option"] and name not in known}
+            then["option"] = {**then["option"], **json.loads(json.dumps(younger))}
         except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: damaged ({type(error).__name__}); restore it from a copy, or choose another --out") from error
         if found_format > FORMAT:

@@ -312,6 +312,7 @@ def run_study(
     identity: Mapping[str, Any],
     info: Mapping[str, Any],
     split: Split,
+    defaults: Mapping[str, Any],
     minutes: float | None,
     watch: Watch,
 ) -> Study:
@@ -325,6 +326,7 @@ def run_study(
         identity: what must be the same when the study is gone on with; holds `model`, `metric`, `option`, `space` and `seed`.
         info: what else is worth a record; holds `data` and `reading`, the options by which `train` gets the same split.
         split: saved with the study.
+        defaults: see `StudyDirectory.begin`.
         minutes: no trial begins after so many.
         watch: sees progress.
 
@@ -333,7 +335,7 @@ def run_study(
     """
     with ExitStack() as stack:
         if directory is not None:
-            directory.begin(identity, info, split)
+            directory.begin(identity, info, split, defaults)
             stack.enter_context(directory.locked())
         stack.enter_context(search.opened(directory.database if directory else None))
         trials = search.trials()
