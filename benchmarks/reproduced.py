@@ -73,13 +73,28 @@ def chosen_table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def against_table(record: dict[str, Any]) -> str:
-    """The paired comparisons."""
+MANY = 24
+"""Comparisons that a page shows without folding them."""
+
+
+def comparisons(record: dict[str, Any]) -> str:
+    """The paired comparisons; where there are many, those by the metric of selection, and all of them folded below."""
+    found = record["against"]
+    if len(found) <= MANY:
+        return against_table(found)
+    select = next(iter(record["rows"].values()))["options"].get("select")
+    few = [one for one in found if one["metric"] == select]
+    folded = f"<details markdown>\n<summary>All {len(found)} comparisons</summary>\n\n{against_table(found)}\n\n</details>"
+    return f"{against_table(few)}\n\n{folded}" if few else folded
+
+
+def against_table(found: list[dict[str, Any]]) -> str:
+    """A line a comparison."""
     lines = [
         "| | metric | difference | 95 % interval | p (t-test) | gain | paper's gain |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: |",
     ]
-    for one in record["against"]:
+    for one in found:
         gain = "" if one["gain_percent"] is None else f"{one['gain_percent']:+.1f} %"
         paper = "" if one["paper_gain_percent"] is None else f"{one['paper_gain_percent']:+.1f} %"
         interval = f"{one['low']:+.4f} to {one['high']:+.4f}"
@@ -103,5 +118,5 @@ def block(name: str) -> str:
         said += f" Options of every model: as they were chosen on validation in `{record['options_from']}`."
     source = f"Command: `{record['command']}`; record: `benchmarks/results/reproduce/{name}.json` (commit {environment['commit']}, "
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
-    parts = (said, rows_table(record), cut_short(record), chosen_table(record), printed_table(record), against_table(record), source)
+    parts = (said, rows_table(record), cut_short(record), chosen_table(record), printed_table(record), comparisons(record), source)
     return "\n\n".join(part for part in parts if part)
