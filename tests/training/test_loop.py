@@ -16,6 +16,7 @@ from monge.data import Interactions, leave_one_out
 from monge.errors import ConfigError, QueryError
 from monge.models.collaborative.bprmf import BPRMF, BPRMFConfig
 from monge.models.sequential.sasrec import SASRec, SASRecConfig
+from monge.options import build_config
 from monge.training.loop import Callbacks, DivergedError, Progress, Stop, TrainingConfig, fit, make_fabric
 
 SEQUENCE: dict[str, Any] = {"dim": 8, "max_length": 6, "batch_size": 16, "n_layers": 1}
@@ -100,6 +101,30 @@ def test_clip_bounds_the_norm_of_every_gradient(clip: float, cycle: Interactions
     run_fit(model, cycle, epochs=1, clip=clip, callbacks=Callbacks(on_batch=on_batch))
     assert len(norms) == 4
     assert max(norms) <= 1e-3 * 1.01 if clip else min(norms) > 1e-2
+
+
+@pytest.mark.parametrize("matmul", ["highest", "medium"])
+def test_matrix_products_are_as_exact_as_asked_in_training_alone(matmul: str, cycle: Interactions) -> None:
+    model = sasrec(learning_rate=1e-2, dropout=0.0)
+    seen: list[str] = []
+    own_loss = model.loss
+
+    def loss(batch: Any) -> dict[str, torch.Tensor]:
+        seen.append(torch.get_float32_matmul_precision())
+        return own_loss(batch)
+
+    def validate(_: torch.nn.Module) -> dict[str, float]:
+        seen.append(f"validated at {torch.get_float32_matmul_precision()}")
+        return {"mrr": 0.0}
+
+    model.loss = loss
+    progress = fit(model, cycle, build_config(TrainingConfig, {"epochs": 1, "matmul": matmul}), validate=validate)
+    assert set(seen) == {matmul, "validated at highest"}
+    assert math.isfinite(progress.records[-1].loss["total"])
+    model.loss = lambda batch: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        fit(model, cycle, TrainingConfig(epochs=1, matmul="medium"))
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -44,6 +45,9 @@ class TrainingConfig:
     """Clip the norm of the gradient; 0: not at all."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Arithmetic of the forward pass; distances and softmaxes over all items stay in float32 where half precision cancels."""
+    matmul: Literal["highest", "high", "medium"] = "highest"
+    """How exact products of float32 matrices are in training: high rounds to TF32 and medium to bfloat16, each where the device can. A CPU
+    without units for either stays with float32, under medium by oneDNN's routines, which on some processors are faster."""
     seed: int = 0
     """Fixes initial weights, order, negatives, augmentation, dropout and ties."""
     max_minutes: float = 0.0
@@ -122,6 +126,17 @@ def make_fabric(precision: str = "32-true", device: str = "auto") -> Fabric:
     return fabric
 
 
+@contextmanager
+def matmul_precision(how: str) -> Iterator[None]:
+    """Within it float32 matrices are multiplied so exactly (`TrainingConfig.matmul`); it is PyTorch's setting for the whole process."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(how)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
     """Adam with the model's learning rate and coupled L2 penalty; its AMSGrad variant where the model's config asks for it.
 
@@ -190,26 +205,27 @@ def fit(
         model.train()
         totals: dict[str, Tensor] = {}
         n_done = 0
-        for batch in batches(progress.epoch):
-            for step in steps:
-                with fabric.autocast():
-                    parts: dict[str, Tensor] = step(batch)
-                    if not parts:
-                        continue
-                    loss = torch.stack(list(parts.values())).sum()
-                optimizer.zero_grad()  # sets gradients to None: the optimizer leaves out what this step does not reach
-                fabric.backward(loss)
-                if config.clip:
-                    fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip, error_if_nonfinite=False)
-                wrapped_optimizer.step()
-                for name, value in parts.items():
-                    totals[name] = totals.get(name, 0.0) + value.detach()
-            if isinstance(model, FollowsSteps):
-                model.after_step()
-            n_done += 1
-            calls.on_batch(n_done)
-            if calls.interrupted():
-                return progress
+        with matmul_precision(config.matmul):
+            for batch in batches(progress.epoch):
+                for step in steps:
+                    with fabric.autocast():
+                        parts: dict[str, Tensor] = step(batch)
+                        if not parts:
+                            continue
+                        loss = torch.stack(list(parts.values())).sum()
+                    optimizer.zero_grad()  # sets gradients to None: the optimizer leaves out what this step does not reach
+                    fabric.backward(loss)
+                    if config.clip:
+                        fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+                    wrapped_optimizer.step()
+                    for name, value in parts.items():
+                        totals[name] = totals.get(name, 0.0) + value.detach()
+                if isinstance(model, FollowsSteps):
+                    model.after_step()
+                n_done += 1
+                calls.on_batch(n_done)
+                if calls.interrupted():
+                    return progress
         losses = {name: float(total) / n_done for name, total in totals.items()}
         losses["total"] = sum(losses.values())
         if not math.isfinite(losses["total"]):
