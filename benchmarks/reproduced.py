@@ -78,8 +78,10 @@ MANY = 24
 
 
 def comparisons(record: dict[str, Any]) -> str:
-    """The paired comparisons; where there are many, those by the metric of selection, and all of them folded below."""
+    """The paired comparisons, if any; where there are many, those by the metric of selection, and all of them folded below."""
     found = record["against"]
+    if not found:
+        return ""
     if len(found) <= MANY:
         return against_table(found)
     select = next(iter(record["rows"].values()))["options"].get("select")
