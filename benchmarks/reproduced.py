@@ -61,6 +61,13 @@ def cut_short(record: dict[str, Any]) -> str:
     return f"Not trained to the end, stopped by the number of epochs: {'; '.join(rows)}." if rows else ""
 
 
+def _short(value: Any) -> str:
+    """Three digits of a small fraction, all that stands before the point of a large number."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
 def chosen_table(record: dict[str, Any]) -> str:
     """What was searched and what was chosen on validation; empty where nothing was tuned."""
     rows = {label: row["tuned"] for label, row in record["rows"].items() if row.get("tuned")}
@@ -68,7 +75,7 @@ def chosen_table(record: dict[str, Any]) -> str:
         return ""
     lines = ["| chosen on validation | options |", "| --- | --- |"]
     for label, tuned in rows.items():
-        options = (f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in tuned["options"].items())
+        options = (f"{name} {_short(value)}" for name, value in tuned["options"].items())
         lines.append(f"| {label} | {', '.join(options)} |")
     return "\n".join(lines)
 

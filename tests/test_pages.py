@@ -39,3 +39,31 @@ def test_a_run_whose_epochs_were_over_before_its_patience_is_named():
     }
 
     assert reproduced.cut_short(record) == "Not trained to the end, stopped by the number of epochs: cut (best epoch 35 of 40)."
+
+
+def comparison(a: str, metric: str) -> dict[str, object]:
+    return {"a": a, "b": "B", "metric": metric, "difference": 0.1, "low": 0.0, "high": 0.2, "p_t": 0.5, "gain_percent": 1.0} | {
+        "paper_gain_percent": None
+    }
+
+
+def test_many_comparisons_are_folded_and_none_are_left_out():
+    rows = {"A": {"options": {"select": "mrr"}}}
+    few = {"rows": rows, "against": [comparison("A", "mrr")] * 3}
+    many = {"rows": rows, "against": [comparison(f"A{n}", metric) for n in range(13) for metric in ("mrr", "hit@10")]}
+
+    assert reproduced.comparisons({"rows": rows, "against": []}) == ""
+    assert reproduced.comparisons(few).count("| A - B |") == 3
+    assert "<details" not in reproduced.comparisons(few)
+    shown, folded = reproduced.comparisons(many).split("<details markdown>")
+    assert (shown.count(" - B | mrr |"), shown.count(" - B | hit@10 |")) == (13, 0)
+    assert (folded.count(" - B | mrr |"), folded.count(" - B | hit@10 |")) == (13, 13)
+    assert "All 26 comparisons" in folded
+
+
+def test_what_was_chosen_is_shown_with_small_and_large_numbers():
+    tuned = {"options": {"k": 100, "learning_rate": 0.00123456, "regularisation": 1000.0, "score": "raw"}, "trials": 4}
+    record = {"rows": {"A": {"tuned": tuned}, "B": {"tuned": None}, "C": {}}}
+
+    assert reproduced.chosen_table(record).splitlines()[2:] == ["| A | k 100, learning_rate 0.00123, regularisation 1000, score raw |"]
+    assert reproduced.chosen_table({"rows": {"B": {"tuned": None}}}) == ""

@@ -68,6 +68,11 @@ def describe_options(cls: type) -> tuple[Option, ...]:
     return tuple(Option(f.name, hints[f.name], f.default, texts.get(f.name, "")) for f in fields)
 
 
+def defaults_of(cls: type) -> dict[str, Any]:
+    """Option -> its default, of those that have one."""
+    return {option.name: option.default for option in describe_options(cls) if option.default is not dataclasses.MISSING}
+
+
 def _field_texts(cls: type) -> dict[str, str]:
     """Field name -> the string literal that follows it in the source."""
     try:

@@ -57,7 +57,7 @@ def test_every_row_of_every_paper_can_be_built(name: str) -> None:
         cls = find_model(variant.model)
         chosen = {**experiment.options, **variant.options}
         build_config(cls.Config, {key: value for key, value in chosen.items() if key in option_names(cls.Config)})
-        assert set(variant.options) <= {*option_names(cls.Config), *training}, variant.label
+        assert {*variant.options, *variant.untuned} <= {*option_names(cls.Config), *training}, variant.label
         assert set(variant.paper) <= set(experiment.metrics), variant.label
 
 
@@ -117,12 +117,13 @@ def test_trials_choose_the_options_on_validation(toy: Path) -> None:
 
 
 def test_what_authors_chose_for_their_data_is_searched_elsewhere(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    variant = Variant(label="BPRMF", model="bprmf", untuned={"learning_rate": 5e-3, "regularisation": 0.02})
+    variant = Variant(label="BPRMF", model="bprmf", untuned={"learning_rate": 5e-3, "regularisation": 0.02, "batch_size": 7})
     monkeypatch.setitem(EXPERIMENTS, "toy/table", replace(TOY, variants=(variant,), against=(), options={"epochs": 1, "select": "mrr"}))
     row = reproduce("toy/table", out=toy, seeds=1)["rows"]["BPRMF"]
     assert (row["options"]["learning_rate"], row["options"]["regularisation"]) == (5e-3, 0.02)
     tuned = reproduce("toy/table", out=toy.with_name("tuned"), seeds=1, trials=2)["rows"]["BPRMF"]["tuned"]
     assert "learning_rate" in tuned["space"]
+    assert monge.load_run(toy.with_name("tuned") / "BPRMF" / "seed0").info["model"]["config"]["batch_size"] == 7  # nobody searches it
     lines = (toy.with_name("tuned") / "BPRMF" / "study" / "trials.jsonl").read_text().splitlines()
     first, second = (json.loads(line)["options"] for line in lines)
     assert first["learning_rate"] == 5e-3
@@ -145,14 +146,20 @@ def test_options_that_another_table_chose(toy: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(RunError, match="--options-from; choose another --out"):
         reproduce("toy/other", out=place, seeds=1)
     pl.read_csv("toy.csv").filter(pl.col("user") != "u0").write_csv("fewer.csv")
+    third = toy.with_name("third")
+    fast = replace(variants[1], like="SASRec, fast")
+    monkeypatch.setitem(EXPERIMENTS, "toy/fast", replace(TOY, variants=(fast,), against=()))
+    with pytest.raises(RunError, match="no tuned row 'SASRec, fast', which 'as chosen' takes its options from"):
+        reproduce("toy/fast", out=third, seeds=1, options_from=toy)
     for other, sentence in (
         ({"options_from": place}, "no row was tuned"),
         ({"options_from": toy / "none"}, "no record of an experiment"),
         ({"options_from": toy, "data": "fewer.csv"}, "chosen on another training part"),
     ):
         with pytest.raises(RunError, match=sentence) as error:
-            reproduce("toy/other", out=toy.with_name("third"), seeds=1, **other)
+            reproduce("toy/other", out=third, seeds=1, **other)
         assert "\n" not in str(error.value)
+        assert not third.exists()
     with pytest.raises(ConfigError, match="leave out --options-from, or --trials"):
         reproduce("toy/other", out=toy.with_name("third"), trials=2, options_from=toy)
 

@@ -103,7 +103,7 @@ def test_clip_bounds_the_norm_of_every_gradient(clip: float, cycle: Interactions
     assert max(norms) <= 1e-3 * 1.01 if clip else min(norms) > 1e-2
 
 
-@pytest.mark.parametrize("matmul", ["highest", "medium"])
+@pytest.mark.parametrize("matmul", ["default", "highest", "medium"])
 def test_matrix_products_are_as_exact_as_asked_in_training_alone(matmul: str, cycle: Interactions) -> None:
     seen: list[str] = []
 
@@ -123,12 +123,22 @@ def test_matrix_products_are_as_exact_as_asked_in_training_alone(matmul: str, cy
         return {"mrr": 0.0}
 
     progress = fit(model, cycle, build_config(TrainingConfig, {"epochs": 1, "matmul": matmul}), validate=validate)
-    assert set(seen) == {matmul, "validated at highest"}
+    assert set(seen) == {"highest" if matmul == "default" else matmul, "validated at highest"}
     assert math.isfinite(progress.records[-1].loss["total"])
     model.breaks = True
     with pytest.raises(ZeroDivisionError):
         fit(model, cycle, TrainingConfig(epochs=1, matmul="medium"))
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_process_that_sets_the_precision_by_backend_is_left_alone(cycle: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mixed() -> str:
+        raise RuntimeError("PyTorch is checking whether allow_tf32_new is enabled")  # what PyTorch does then
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
+    assert fit(sasrec(), cycle, TrainingConfig(epochs=1)).epoch == 1
+    with pytest.raises(ConfigError, match="--matmul medium: this process sets the precision by backend"):
+        fit(sasrec(), cycle, TrainingConfig(epochs=1, matmul="medium"))
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -26,7 +26,7 @@ from monge.errors import ConfigError, MissingExtraError, MongeError, RunError, U
 from monge.models import MODELS, find_model
 from monge.options import build_config
 from monge.training.loop import EpochRecord, Progress, Stop, TrainingConfig
-from monge.training.space import Choices, Range, find_allowed, grid, parse_space
+from monge.training.space import Choices, Range, find_allowed, grid, nearest_setting, parse_space
 from monge.training.study import Trial, best_of
 from monge.training.tuning import Search
 from monge.training.watch import Watch
@@ -296,9 +296,12 @@ def test_a_study_that_is_cut_tries_what_a_whole_one_tries(sampler: str, tmp_path
     assert (drawn == whole) == (sampler == "random")
 
 
+@pytest.mark.parametrize(
+    "quality", [Choices((0.1, 0.2, 0.3)), Range(low=0.1, high=0.3, step=0.1), Range(low=1, high=3, whole=True, log=True)]
+)
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_no_setting_is_tried_twice_and_a_study_ends_with_the_last_one(sampler: str, tmp_path: Path) -> None:
-    space = {"quality": Choices((0.1, 0.2, 0.3)), "colour": Choices(("red", "blue"))}
+def test_no_setting_is_tried_twice_and_a_study_ends_with_the_last_one(sampler: str, quality: Choices | Range, tmp_path: Path) -> None:
+    space: dict[str, Any] = {"quality": quality, "colour": Choices(("red", "blue"))}
 
     def build(setting: Mapping[str, Any]) -> Any:
         if setting["quality"] == 0.3 and setting["colour"] == "blue":
@@ -319,9 +322,9 @@ def test_no_setting_is_tried_twice_and_a_study_ends_with_the_last_one(sampler: s
         return tried
 
     whole = options(12, database=None)
-    settings = {tuple(setting.values()) for setting in grid(space)}
-    assert len(whole) == len({tuple(setting.values()) for setting in whole})
-    assert settings - {(0.3, "blue")} <= {tuple(setting.values()) for setting in whole}
+    tried = [tuple(nearest_setting(space, setting).values()) for setting in whole]
+    assert len(tried) == len(set(tried))
+    assert {tuple(setting.values()) for setting in grid(space)} - {(0.3, "blue")} <= set(tried)
     assert said == [f"all {len(whole)} settings of the space are tried"]
     assert options(4, 12, database=tmp_path / "study.sqlite") == whole
 

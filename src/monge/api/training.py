@@ -34,6 +34,7 @@ from monge.data import Interactions, Split, describe
 from monge.errors import ConfigError, MissingExtraError, MongeError, RunError
 from monge.evaluation import DEFAULT_METRICS, evaluate, parse_metric, standard_groups
 from monge.models import Recommender, Solvable, Trainable, find_model
+from monge.options import defaults_of
 from monge.training.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
 from monge.training.environment import environment, package_version
 from monge.training.loop import Callbacks, Progress, TrainingConfig, fit, make_fabric
@@ -309,9 +310,9 @@ def _same_options(info: Mapping[str, Any], model: str, config: Mapping[str, Any]
     if info["model"]["name"] != model:
         raise RunError(f"the run is of model {info['model']['name']}, not {model}")
     free = {"epochs", "patience", "max_minutes"}
-    defaults = asdict(find_model(model).Config()) | asdict(TrainingConfig())
+    defaults = defaults_of(find_model(model).Config) | defaults_of(TrainingConfig)
     for kind, now, then in (("model", config, info["model"]["config"]), ("training", training, info["training"])):
         for name, value in now.items():
-            began = then.get(name, defaults[name])
+            began = then.get(name, defaults.get(name))
             if name not in free and began != value:
                 raise RunError(f"the run began with {kind} option {name} = {began}, not {value}; resume with the same options")

@@ -28,7 +28,7 @@ from monge.data import Interactions, Split
 from monge.errors import ConfigError, UnknownNameError, nearest
 from monge.evaluation import evaluate
 from monge.models import Recommender, Solvable, Trainable, find_model
-from monge.options import option_names
+from monge.options import defaults_of, option_names
 from monge.training.environment import environment, package_version
 from monge.training.loop import EpochRecord, Progress, TrainingConfig, make_fabric
 from monge.training.space import Space, find_allowed, nearest_setting, parse_space
@@ -150,7 +150,7 @@ def tune(
             identity=identity,
             info=info,
             split=split,
-            defaults=asdict(cls.Config()) | asdict(TrainingConfig()),
+            defaults=defaults_of(cls.Config) | defaults_of(TrainingConfig),
             minutes=minutes,
             watch=watch,
         )

@@ -27,10 +27,10 @@ class Variant:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the model and of training, on top of the experiment's."""
     untuned: Mapping[str, Any] = field(default_factory=dict)
-    """Options where nothing is tuned, and of a search the first trial: what authors chose for their data is no option for other data."""
+    """Options that a search begins with, in place of keeping them: what authors chose for their data is no option for other data."""
     like: str = ""
-    """Label of the row of another table whose options it takes, where options come from another table; by default its own label, or
-    else the first row of its model."""
+    """Label of the row of another table whose options it takes, where options come from another table; it must be there. By default
+    its own label, or else the first row of its model."""
     paper: Mapping[str, float] = field(default_factory=dict)
     """Metric -> what the paper prints (on the paper's data, which may be another)."""
     split: Mapping[str, Any] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from monge.evaluation import Evaluation, bootstrap_interval, compare_paired, sta
 from monge.experiments.experiment import Experiment, Variant
 from monge.experiments.papers import find_experiment
 from monge.models import find_model
-from monge.options import option_names
+from monge.options import build_config, option_names
 from monge.training.environment import environment
 from monge.training.loop import TrainingConfig
 from monge.training.run import disk_errors
@@ -82,12 +82,16 @@ def reproduce(
             raise UnknownNameError(f"{name} has no variant {label!r}{nearest(label, labels)}")
     data = data or experiment.data
     folder = Path(out) if out is not None else Path("runs") / "reproduce" / f"{name.replace('/', '-')}-{Path(data).name.split('.')[0]}"
-    found_fingerprint, chosen_before = _chosen(Path(options_from)) if options_from is not None else (None, {})
+    source = None if options_from is None else Path(options_from)
+    fingerprint, before = (None, {}) if source is None else _chosen(source, experiment)
     asked = {"experiment": name, "data": data, "data_options": dict(data_options or {})}
-    asked |= ({"trials": trials} if trials else {}) | ({"options_from": chosen_before} if chosen_before else {})
-    split = _split(experiment, folder, asked, watch)
-    if found_fingerprint not in (None, split.train.fingerprint):
-        raise RunError(f"{options_from}: its options were chosen on another training part than this experiment's; name another folder")
+    asked |= ({"trials": trials} if trials else {}) | ({"options_from": before} if source else {})
+
+    def check(split: Split) -> None:
+        if fingerprint not in (None, split.train.fingerprint):
+            raise RunError(f"{source}: its options were chosen on another training part than this experiment's; name another folder")
+
+    split = _split(experiment, folder, asked, check, watch)
     record: dict[str, Any] = {
         "experiment": name,
         "title": experiment.title,
@@ -112,8 +116,8 @@ def reproduce(
         watch.message(f"== {variant.label}")
         trained_on = _noisy(_split_of(experiment, variant, data, folder, data_options or {}, watch), variant.noise_ratio)
         try:
-            before = _before(variant, chosen_before)
-            row = _variant(experiment, variant, folder, trained_on, seeds, trials, before, options or {}, watch)
+            chosen = before.get(variant.label, {})
+            row = _variant(experiment, variant, folder, trained_on, seeds, trials, chosen, options or {}, watch)
         except ConfigError as error:
             if not variant.may_not_fit or isinstance(error, UnknownNameError):
                 raise
@@ -132,16 +136,16 @@ def reproduce(
     return record
 
 
-def _chosen(folder: Path) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The fingerprint of the training part that an experiment was tuned on, and label -> the model and options of its row.
+def _chosen(folder: Path, experiment: Experiment) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The fingerprint of the training part that another experiment was tuned on, and label of this one -> the options of the row like it.
 
     Raises:
-        RunError: there is no record, or nothing was tuned.
+        RunError: there is no record, nothing was tuned, or a row that one here is said to be like is missing.
     """
     try:
         record = json.loads((folder / "record.json").read_text())
         found = {
-            label: {"model": row["model"], "options": {**row["fixed"], **row["tuned"]["options"]}}
+            label: {"model": row["model"], "options": {**row.get("fixed", {}), **row["tuned"]["options"]}}
             for label, row in record["rows"].items()
             if row["tuned"]
         }
@@ -150,19 +154,24 @@ def _chosen(folder: Path) -> tuple[str, dict[str, dict[str, Any]]]:
         raise RunError(f"{folder}: no record of an experiment; --options-from needs a folder that monge reproduce filled") from error
     if not found:
         raise RunError(f"{folder}: no row was tuned; call its monge reproduce with --trials")
-    return fingerprint, found
+    for variant in experiment.variants:
+        if variant.like and variant.like not in found and hasattr(find_model(variant.model).Config, "space"):
+            raise RunError(
+                f"{folder} has no tuned row {variant.like!r}, which {variant.label!r} takes its options from; finish that table first"
+            )
+    return fingerprint, {variant.label: _like(variant, found) for variant in experiment.variants}
 
 
-def _before(variant: Variant, chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _like(variant: Variant, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The options of the row of another table that is like a variant; empty where there is none."""
     for label in (variant.like, variant.label):
-        if label in chosen and chosen[label]["model"] == variant.model:
-            return dict(chosen[label]["options"])
-    return next((dict(row["options"]) for row in chosen.values() if row["model"] == variant.model), {})
+        if label in found and found[label]["model"] == variant.model:
+            return dict(found[label]["options"])
+    return next((dict(row["options"]) for row in found.values() if row["model"] == variant.model), {})
 
 
-def _split(experiment: Experiment, folder: Path, asked: Mapping[str, Any], watch: Watch) -> Split:
-    """The experiment's split: made once, kept in the folder with what was asked for."""
+def _split(experiment: Experiment, folder: Path, asked: Mapping[str, Any], check: Callable[[Split], None], watch: Watch) -> Split:
+    """The experiment's split: made once, checked, kept in the folder with what was asked for."""
     path, about = folder / "split.safetensors", folder / "experiment.json"
     if path.exists():
         try:
@@ -172,10 +181,13 @@ def _split(experiment: Experiment, folder: Path, asked: Mapping[str, Any], watch
         if found != asked:
             holds = f"{found.get('experiment')} on {found.get('data')}"
             raise RunError(f"{folder} holds {holds}, or other data options, trials or --options-from; choose another --out")
-        return Split.load(path)
+        split = Split.load(path)
+        check(split)
+        return split
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} exists and is not empty; choose another --out")
     split = _made(experiment, {}, asked["data"], asked["data_options"], watch)
+    check(split)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(about, json.dumps(asked) + "\n")
@@ -247,16 +259,18 @@ def _variant(
     """One row: all its seeds trained (or found), their metrics, and per query the mean over them."""
     known = {*option_names(find_model(variant.model).Config), *option_names(TrainingConfig)}
     searches = trials > 0 and hasattr(find_model(variant.model).Config, "space")
-    recommended = before or ({} if searches else variant.untuned)
-    chosen = {**experiment.options, **recommended, **variant.options, **options}
-    chosen = {option: value for option, value in chosen.items() if option in known or option in variant.options}
+    chosen = {**experiment.options, **variant.untuned, **before, **variant.options, **options}
+    own = {*variant.untuned, *variant.options}
+    chosen = {option: value for option, value in chosen.items() if option in known or option in own}
     used = Split.load(split)
     metrics = list(dict.fromkeys(column.rpartition(" ")[2] for column in experiment.metrics))
     place = folder / re.sub(r"[^\w.-]+", "-", variant.label).strip("-")
     select = str(chosen.get("select", "ndcg@10"))
     tuned: dict[str, Any] | None = None
     if searches:
-        given = {option: value for option, value in chosen.items() if option != "select"}
+        fixed = {**experiment.options, **variant.options, **options}
+        open_to_search = [option for option in variant.untuned if option not in fixed and option in _space_of(variant.model, fixed)]
+        given = {option: value for option, value in chosen.items() if option != "select" and option not in open_to_search}
         study = tune(
             variant.model, str(split), trials=trials, metric=select, out=place / "study", start=variant.untuned, watch=watch, **given
         )
@@ -313,6 +327,12 @@ def _variant(
     if groups:
         row["groups"] = groups
     return row, {metric: np.mean([one[metric] for one in per_query], axis=0) for metric in experiment.metrics}
+
+
+def _space_of(model: str, options: Mapping[str, Any]) -> Mapping[str, str]:
+    """What a search of the model tries where the options are fixed."""
+    cls = find_model(model).Config
+    return build_config(cls, {option: value for option, value in options.items() if option in option_names(cls)}).space()
 
 
 def _interval(values: npt.NDArray[np.float64]) -> list[float]:

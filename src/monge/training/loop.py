@@ -45,9 +45,10 @@ class TrainingConfig:
     """Clip the norm of the gradient; 0: not at all."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Arithmetic of the forward pass; distances and softmaxes over all items stay in float32 where half precision cancels."""
-    matmul: Literal["highest", "high", "medium"] = "highest"
-    """How exact products of float32 matrices are in training: high rounds to TF32 and medium to bfloat16, each where the device can. A CPU
-    without units for either stays with float32, under medium by oneDNN's routines, which on some processors are faster."""
+    matmul: Literal["default", "highest", "high", "medium"] = "default"
+    """How exact products of float32 matrices are in training; default: as PyTorch is set, which is highest unless you changed it. High
+    rounds to TF32 and medium to bfloat16, each where the device can. A CPU without units for either stays with float32, under medium by
+    oneDNN's routines, which on some processors are faster."""
     seed: int = 0
     """Fixes initial weights, order, negatives, augmentation, dropout and ties."""
     max_minutes: float = 0.0
@@ -128,8 +129,18 @@ def make_fabric(precision: str = "32-true", device: str = "auto") -> Fabric:
 
 @contextmanager
 def matmul_precision(how: str) -> Iterator[None]:
-    """Within it float32 matrices are multiplied so exactly (`TrainingConfig.matmul`); it is PyTorch's setting for the whole process."""
-    before = torch.get_float32_matmul_precision()
+    """Within it float32 matrices are multiplied so exactly (`TrainingConfig.matmul`); it is PyTorch's setting for the whole process.
+
+    Raises:
+        ConfigError: the process has set it by other switches of PyTorch, which cannot be mixed with this one.
+    """
+    if how == "default":
+        yield
+        return
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError as error:
+        raise ConfigError(f"--matmul {how}: this process sets the precision by backend (fp32_precision); leave one of them out") from error
     torch.set_float32_matmul_precision(how)
     try:
         yield

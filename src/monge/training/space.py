@@ -52,7 +52,7 @@ class Range:
     @property
     def points(self) -> tuple[float, ...] | None:
         """All of them, for a grid; None where they cannot be listed."""
-        if self.step is None and (self.log or not self.whole):
+        if self.step is None and not self.whole:
             return None
         return _in_steps(self.low, self.high, self.step or 1)
 

@@ -26,7 +26,7 @@ from monge.data import Split
 from monge.errors import ConfigError, MissingExtraError, QueryError, RunError, UnknownNameError, nearest
 from monge.sampling import epoch_seed
 from monge.training.loop import DivergedError, EpochRecord, Progress, Stop
-from monge.training.space import Choices, Range, Space, grid
+from monge.training.space import Choices, Range, Space, grid, nearest_setting
 from monge.training.study import Study, StudyDirectory, Trial, best_of
 from monge.training.watch import Also, Watch
 
@@ -227,11 +227,13 @@ class Search:
         """Optuna's next trial, with a setting that no trial had if the space can be listed; None where there is no such setting."""
         self.study.sampler = self._sampler(number)
         asked = self.study.ask(self.distributions)
-        tried = [trial.options for trial in self.trials()]
-        if asked.params not in tried:
+        tried = [
+            nearest_setting(self.space, trial.options) for trial in self.trials()
+        ]  # 0.3 and 0.1 + 0.2 are one value of a range in steps
+        if nearest_setting(self.space, asked.params) not in tried:
             return asked
         try:
-            left = [setting for setting in self._listed() if setting not in tried]
+            left = [setting for setting in self._listed() if nearest_setting(self.space, setting) not in tried]
         except ConfigError:  # too many to list: a second time does no harm
             return asked
         self.study.tell(asked, state=self.optuna.trial.TrialState.FAIL)

@@ -71,8 +71,8 @@ class SphereConfig(PairConfig):
     score: Score = "normalised"
     """Items are ranked by cosines, as in training, or by raw inner products, where the items' norms act as a prior."""
     prior_weight: float = 0.0
-    """Weight of the log of an item's share of the training pairs, added to its score (ours). A contrast with the other items of a batch
-    ends at pointwise mutual information, to which an item's popularity adds nothing; about the temperature puts it back."""
+    """Weight of the log of an item's share of the training pairs (each item counted once more than it is there), added to its score (ours).
+    A softmax over a batch's items ends at pointwise mutual information, to which popularity adds nothing; its temperature puts it back."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +80,7 @@ class SphereConfig(PairConfig):
 
     def space(self) -> dict[str, str]:
         """The penalties, both scores, and the popularity put back."""
-        return {**super().space(), "score": "normalised,raw", "prior_weight": "0.01..1:log"}
+        return {**super().space(), "score": "normalised,raw", "prior_weight": "0,0.02,0.05,0.1,0.2,0.5,1"}
 
 
 def make_encoder(config: PairConfig, *, n_users: int, n_items: int) -> Encoder:
