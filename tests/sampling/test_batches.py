@@ -175,6 +175,18 @@ def test_seen_pairs_are_those_of_the_log(histories: list[list[int]]) -> None:
     assert SeenPairs(log_of(histories)).contains(users, items).tolist() == expected
 
 
+def test_the_table_of_who_took_what_is_every_pair_asked_for() -> None:
+    histories = [[0, 3, 3], [5], [], [1, 2, 4, 5]]
+    seen = SeenPairs(log_of(histories, n_items=8))
+    users, items = torch.tensor([3, 0, 2, 1, 3]), torch.tensor([5, 7, 3, 3, 0, 1])
+    expected = [[item in histories[user] for item in items.tolist()] for user in users.tolist()]
+    assert seen.table(users, items).tolist() == expected
+    assert any(map(any, expected))
+    assert seen.table(users[:0], items).shape == (0, 6)
+    assert seen.table(users, items[:0]).shape == (5, 0)
+    assert not SeenPairs(log_of([[], []], n_items=3)).table(torch.tensor([1, 0]), torch.tensor([2])).any()
+
+
 def test_negatives_are_uniform_over_what_the_user_did_not_take() -> None:
     seen = SeenPairs(log_of([[0, 1, 2, 3, 3, 3], [8]]))
     negatives = seen.negatives(torch.tensor([[0, 1]]).expand(20_000, 2), generator_for(0, 0))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from monge.data import Interactions
+from monge.nn.rows import places
 
 MAX_ROUNDS = 100
 
@@ -25,6 +26,19 @@ class SeenPairs:
         wanted = users * self.n_items + items
         place = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
         return self.keys[place] == wanted
+
+    def table(self, users: Tensor, items: Tensor) -> Tensor:
+        """Whether each user took each item: (B,), (N,) -> (B, N) bool, by way of what the users took instead of B x N searches."""
+        starts, ends = (torch.searchsorted(self.keys, (users + after) * self.n_items) for after in (0, 1))
+        row = torch.repeat_interleave(ends - starts)
+        taken = self.keys[places(starts, ends - starts)] - users[row] * self.n_items
+        distinct, column_N = items.unique(return_inverse=True)
+        column_of_item = torch.full((self.n_items,), -1, device=items.device)
+        column_of_item[distinct] = torch.arange(len(distinct), device=items.device)
+        column = column_of_item[taken]
+        found = users.new_zeros(len(users), len(distinct), dtype=torch.bool)
+        found[row[column >= 0], column[column >= 0]] = True
+        return found[:, column_N]
 
     def negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """One item for each user entry, uniform over what that user did not take: any shape -> same shape, int64.

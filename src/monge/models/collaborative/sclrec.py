@@ -74,7 +74,7 @@ class SCLRecConfig(SphereConfig):
     symmetric: bool = False
     """Also let items pick their user, each direction at half weight."""
     mask_false_negatives: Literal["none", "same_item", "all_observed"] = "none"
-    """Leave other places of a user's item out of its sum, or everything in the batch that the user took (slower)."""
+    """Leave other places of a user's item out of its sum, or everything in the batch that the user took."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,12 +180,11 @@ class SCLRec(nn.Module):
 
     def false_negatives(self, batch: PairBatch) -> Tensor | None:
         """(B, B) bool, True where the config has an item hidden from a user (the diagonal too); None where it hides nothing."""
-        items_BB = batch.positives.expand(len(batch.positives), -1)
         if self.config.mask_false_negatives == "same_item":
-            return items_BB == items_BB.T
+            return batch.positives[:, None] == batch.positives
         if self.config.mask_false_negatives == "all_observed":
             assert self.seen is not None, "batches() sets it"
-            return self.seen.contains(batch.users[:, None].expand_as(items_BB), items_BB)
+            return self.seen.table(batch.users, batch.positives)
         return None
 
     def after_step(self) -> None:
