@@ -143,6 +143,12 @@ def test_options_that_another_table_chose(toy: Path, monkeypatch: pytest.MonkeyP
     assert record["rows"]["wide"]["options"]["learning_rate"] == 1e-5  # no row of its name, so the first of its model
     assert own.options.items() <= record["rows"]["wide"]["options"].items()  # what a row is about stays
     assert record["options_from"] == str(toy)
+    runs = {label: (place / label / "seed0" / "run.json").read_text() for label in ("as-chosen", "wide")}
+    assert runs["as-chosen"] == (toy / "SASRec" / "seed0" / "run.json").read_text()  # the very same run is not trained again
+    assert runs["wide"] not in [about.read_text() for about in toy.glob("*/seed0/run.json")]
+    assert not list(place.glob("*/.seed*"))
+    more = reproduce("toy/other", out=place, seeds=2, options_from=toy)["rows"]["as chosen"]["by_seed"]
+    assert (more[0], len(more)) == (record["rows"]["as chosen"]["by_seed"][0], 2)  # a seed that is not there is trained
     with pytest.raises(RunError, match="--options-from; choose another --out"):
         reproduce("toy/other", out=place, seeds=1)
     pl.read_csv("toy.csv").filter(pl.col("user") != "u0").write_csv("fewer.csv")

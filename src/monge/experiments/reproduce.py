@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monge.api import Watch, load_run, make_split, train, tune
+from monge.api.preparing import configs_of
 from monge.api.splitting import PUBLISHED, read_for
 from monge.data import Queries, Split, add_noise, has_published_split
 from monge.data.files import write_atomically
@@ -24,7 +26,7 @@ from monge.models import find_model
 from monge.options import build_config, option_names
 from monge.training.environment import environment
 from monge.training.loop import TrainingConfig
-from monge.training.run import disk_errors
+from monge.training.run import RunDirectory, disk_errors
 
 Values = dict[str, npt.NDArray[np.float64]]
 """Metric -> (Q,) one value a query, mean over the seeds."""
@@ -54,7 +56,8 @@ def reproduce(
         trials: settings that each variant tries first, on validation alone, over the space that its model declares; its seeds then
             train with the best. 0: as the experiment says. A model without a space stays as it is.
         options_from: the folder of an experiment on the same split that was called with `trials`: every row takes the options of the row
-            like it there (`Variant.like`), but for those that are what the row is about.
+            like it there (`Variant.like`), but for those that are what the row is about. A run that is finished there with the same
+            options and seed is copied, not trained again.
         only: labels of variants; by default all.
         data_options: how the log is read and filtered (`rating_at_least`, columns).
         options: of training and models, over the experiment's own (`{"epochs": 5}`).
@@ -117,7 +120,7 @@ def reproduce(
         trained_on = _noisy(_split_of(experiment, variant, data, folder, data_options or {}, watch), variant.noise_ratio)
         try:
             chosen = before.get(variant.label, {})
-            row = _variant(experiment, variant, folder, trained_on, seeds, trials, chosen, options or {}, watch)
+            row = _variant(experiment, variant, folder, trained_on, seeds, trials, chosen, options or {}, source, watch)
         except ConfigError as error:
             if not variant.may_not_fit or isinstance(error, UnknownNameError):
                 raise
@@ -254,9 +257,10 @@ def _variant(
     trials: int,
     before: Mapping[str, Any],
     options: Mapping[str, Any],
+    source: Path | None,
     watch: Watch,
 ) -> tuple[dict[str, Any], Values]:
-    """One row: all its seeds trained (or found), their metrics, and per query the mean over them."""
+    """One row: all its seeds trained (or found, in SOURCE too), their metrics, and per query the mean over them."""
     known = {*option_names(find_model(variant.model).Config), *option_names(TrainingConfig)}
     searches = trials > 0 and hasattr(find_model(variant.model).Config, "space")
     chosen = {**experiment.options, **variant.untuned, **before, **variant.options, **options}
@@ -289,6 +293,8 @@ def _variant(
     groups: list[list[dict[str, Any]]] = []
     for seed in range(seeds if variant.seeded else 1):
         path = place / f"seed{seed}"
+        if source is not None and not path.exists():
+            _take_over(source, path, variant.model, {**chosen, "seed": seed}, used, watch)
         run = train(
             variant.model,
             str(split),
@@ -327,6 +333,33 @@ def _variant(
     if groups:
         row["groups"] = groups
     return row, {metric: np.mean([one[metric] for one in per_query], axis=0) for metric in experiment.metrics}
+
+
+def _take_over(source: Path, path: Path, model: str, options: Mapping[str, Any], split: Split, watch: Watch) -> None:
+    """Copy another experiment's finished run to `path` where it is the very run that would be trained; else nothing."""
+    config, training = configs_of(model, find_model(model), options)
+    wanted = {
+        "model": {"name": model, "config": asdict(config)},
+        "training": asdict(training),
+        "fingerprint": split.train.fingerprint,
+        "protocol": {"name": split.protocol, "options": dict(split.options)},
+    }
+    for about in sorted(source.glob(f"*/seed{training.seed}/run.json")):
+        info = RunDirectory(about.parent).info()
+        found = {
+            "model": {"name": info["model"]["name"], "config": info["model"]["config"]},
+            "training": info["training"],
+            "fingerprint": info["data"]["fingerprint"],
+            "protocol": {"name": info["protocol"]["name"], "options": info["protocol"]["options"]},
+        }
+        if info["state"] == "finished" and json.loads(json.dumps(wanted, default=str)) == found:
+            half = path.with_name(f".{path.name}")
+            with disk_errors(path.parent):
+                shutil.rmtree(half, ignore_errors=True)
+                shutil.copytree(about.parent, half)
+                half.rename(path)
+            watch.message(f"{path}: taken from {about.parent}, which was trained with the same options")
+            return
 
 
 def _space_of(model: str, options: Mapping[str, Any]) -> Mapping[str, str]:

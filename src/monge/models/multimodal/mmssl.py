@@ -114,7 +114,9 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
     def unused(self) -> dict[str, str]:
         """Options that this configuration does not read -> the option that makes it so."""
         of_contrast = {} if self.cl else dict.fromkeys(("contrast_weight", "contrast_temperature"), "--no-cl")
-        of_views = {} if self.views == "top_k" else dict.fromkeys(("k", "observed_views", "block"), "--views none")
+        of_views = (
+            {} if self.views == "top_k" else dict.fromkeys(("k", "observed_views", "block", "view_weight", "n_heads"), "--views none")
+        )
         of_adversary = self.unused_of_adversary()
         if self.asl and self.generator == "gae":
             names = (name for name in AdversarialConfig.__dataclass_fields__ if name != "asl")
@@ -123,9 +125,11 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
         return of_contrast | of_views | of_adversary | of_gae
 
     def space(self) -> dict[str, str]:
-        """What `monge tune` searches by itself: the paper's ranges, and what it leaves open."""
+        """What `monge tune` searches by itself: what the paper searches or leaves open, and the penalty that its baselines have."""
         contrast = {"contrast_temperature": "0.085,0.2,0.5", "contrast_weight": "0.003..0.3:log"} if self.cl else {}
-        return {"learning_rate": "2e-4..2e-3:log", "n_layers": "1..3", "feature_weight": "0.1..1.5", "k": "5,10,20", **contrast}
+        views = {"view_weight": "0.03..1:log", "k": "5,10,20", "observed_views": "false,true"} if self.views == "top_k" else {}
+        own = {"learning_rate": "1e-4..2e-3:log", "n_layers": "1..3", "feature_weight": "0.05..1:log", "regularisation": "1e-5..1e-1:log"}
+        return own | views | contrast
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +155,10 @@ class Attention(nn.Module):
     def forward(self, views: Tensor) -> Tensor:
         """(N, M, D) -> (N, D)."""
         queries, keys = (layer(views).unflatten(-1, (self.n_heads, -1)) for layer in (self.queries, self.keys))
-        weights_NHMM = (torch.einsum("nmhd,nlhd->nhml", queries, keys) / queries.shape[-1] ** 0.5).softmax(-1)
+        # a product a key: with two or three views far sooner than N H matrix products of that size
+        logits_NMHM = torch.stack([(queries * key.unsqueeze(1)).sum(-1) for key in keys.unbind(1)], -1) / queries.shape[-1] ** 0.5
         # the mean over m and the output layer are linear, so the weights may be averaged before the views are weighed
-        heads_NHD = weights_NHMM.mean(2) @ views
+        heads_NHD = logits_NMHM.softmax(-1).mean(1) @ views
         return self.out(heads_NHD.flatten(1))
 
 
