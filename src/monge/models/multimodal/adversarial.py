@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from monge.models.contract import check_positive, check_ranges
 from monge.models.multimodal.content import INFINITY
-from monge.nn import BipartiteGraph
+from monge.nn import BipartiteGraph, Dropout
 from monge.nn.item_rows import ItemRows, through
 from monge.nn.rows import places
 from monge.ot import critic_loss, generator_loss, gradient_penalty, gumbel_noise, gumbel_softmax_rows, mixed, observed_dominates
@@ -111,9 +111,9 @@ class Critic(nn.Module):
         norm = nn.BatchNorm1d if config.critic_norm == "batch" else nn.LayerNorm
         between, last = nn.Linear(first, second), nn.Linear(second, 1)
         self.rest = nn.Sequential(
-            nn.LeakyReLU(config.critic_slope), norm(first), nn.Dropout(config.critic_dropout),
+            nn.LeakyReLU(config.critic_slope), norm(first), Dropout(config.critic_dropout),
             between,
-            nn.LeakyReLU(config.critic_slope), norm(second), nn.Dropout(config.critic_dropout_2),
+            nn.LeakyReLU(config.critic_slope), norm(second), Dropout(config.critic_dropout_2),
             last,
             nn.Sigmoid(),
         )  # fmt: skip

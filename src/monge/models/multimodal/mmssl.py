@@ -42,6 +42,7 @@ from monge.models.multimodal.adversarial import AdversarialConfig, Adversary, Ta
 from monge.models.multimodal.content import INFINITY, ContentConfig, Trained, projections
 from monge.nn import BipartiteGraph, propagate
 from monge.nn.answers import Answers
+from monge.nn.dropout import dropout
 from monge.nn.features import chosen
 from monge.nn.rows import places, rows_at_once
 from monge.sampling import PairBatch, UserBatches
@@ -241,12 +242,12 @@ class MMSSL(nn.Module):
         user, item = (torch.cat(side) for side in zip(*pairs, strict=True))
         return BipartiteGraph.from_pairs(user, item, self.graph.n_users, self.graph.n_items, normalisation="root")
 
-    def features(self, dropout: float = 0.0) -> list[Tables]:
-        """Eq. 2: each modality's (U, D) and (I, D)."""
+    def features(self, share: float = 0.0) -> list[Tables]:
+        """Eq. 2: each modality's (U, D) and (I, D), with a share of the projected features dropped."""
         assert self.graph is not None, "batches() sets it"
         tables: list[Tables] = []
         for projection in self.content.values():
-            users_UD = self.graph.to_users(F.dropout(projection(), dropout, training=dropout > 0))
+            users_UD = self.graph.to_users(dropout(projection(), share))
             tables.append((users_UD, self.graph.to_items(users_UD)))
         return tables
 
@@ -257,10 +258,10 @@ class MMSSL(nn.Module):
             zeros if graph is None else (graph.to_users(self.items.weight), graph.to_items(self.users.weight)) for graph in self.neighbours
         ]
 
-    def vectors(self, dropout: float = 0.0) -> Vectors:
-        """One pass over everything."""
+    def vectors(self, share: float = 0.0) -> Vectors:
+        """One pass over everything, with a share of the projected features dropped."""
         config = self.config
-        features, views = self.features(dropout), self.views()
+        features, views = self.features(share), self.views()
         attended = (self.attention(torch.stack([tables[side] for tables in views], 1)) for side in (0, 1))
         first = [
             table.weight + config.view_weight * F.normalize(e, dim=-1) for table, e in zip((self.users, self.items), attended, strict=True)

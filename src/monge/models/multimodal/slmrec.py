@@ -32,6 +32,7 @@ from monge.models.multimodal.adversarial import AdversarialConfig, Adversary, Ta
 from monge.models.multimodal.content import INFINITY, ContentConfig, Trained, projections
 from monge.nn import BipartiteGraph, propagate
 from monge.nn.answers import Answers
+from monge.nn.dropout import dropout
 from monge.nn.features import chosen
 from monge.sampling import PairBatch, PairBatches
 
@@ -117,10 +118,10 @@ class SLMRec(nn.Module):
         self.answers.outdated()
         return PairBatches(train, batch_size=self.config.batch_size, seed=seed, n_negatives=0, smallest=2, device=device)
 
-    def channels(self, dropout: float = 0.0) -> Tables:
-        """(U, C D) and (I, C D): the graph convolution of all channels, side by side."""
+    def channels(self, share: float = 0.0) -> Tables:
+        """(U, C D) and (I, C D): the graph convolution of all channels, side by side, with a share of the features dropped."""
         assert self.graph is not None, "batches() sets it"
-        projected = [F.dropout(projection(), dropout, training=dropout > 0) for projection in self.content.values()]
+        projected = [dropout(projection(), share) for projection in self.content.values()]
         items = torch.cat([self.items.weight, *projected], 1)
         return propagate(self.graph, self.users.weight.repeat(1, self.n_channels), items, self.config.n_layers)
 
