@@ -65,7 +65,7 @@ class AdversarialConfig:
     """That part as cosines (the paper), or inner products with observed items hidden, scaled to length 1 (the authors' code)."""
     penalty_weight: float = 1.0
     """Lambda_1: weight of the gradient penalty; the authors' code has 0.3."""
-    penalty_rows: int = 256
+    penalty_rows: int = 64
     """Rows, drawn anew in each step, whose slope is penalised: the most costly part; 0: all of them."""
     critic_shrink: int = 4
     """The critic's layers have n_items / this and half of that as outputs."""
