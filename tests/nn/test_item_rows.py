@@ -1,5 +1,7 @@
 """Rows in factors beside the same rows written out."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from hypothesis import given
@@ -36,6 +38,9 @@ def test_everything_is_as_if_written_out(B: int, n: int, R: int, seed: int) -> N
     marked[rows.row_of_entry, rows.items] = True
     assert rows.hidden().dense()[marked].abs().max().item() < 1e-12 if marked.any() else True
     torch.testing.assert_close(rows.hidden().dense()[~marked], dense[~marked])
+    changed = rows.hidden().scaled(factors).plus(rows.hidden())  # what was computed once is the same at every step
+    torch.testing.assert_close(changed.at_entries(), replace(changed, known=None).at_entries())
+    torch.testing.assert_close(rows.hidden().unit().dense(), F.normalize(dense.masked_fill(marked, 0), dim=-1))
 
 
 def test_gradients_are_those_of_the_rows_written_out() -> None:

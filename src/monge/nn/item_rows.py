@@ -11,7 +11,7 @@ Axes: B rows, I items, R rank, N sparse entries, Z outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,8 @@ class ItemRows:
     """(B + 1,) int64 where each row's entries start."""
     entries: Tensor
     """(N,) added to the low-rank part there."""
+    known: Tensor | None = None
+    """(N,) the low-rank part there, where it was computed already."""
 
     def __len__(self) -> int:
         return len(self.left)
@@ -43,34 +45,34 @@ class ItemRows:
 
     def at_entries(self) -> Tensor:
         """(N,) the low-rank part at the items with an entry."""
+        if self.known is not None:
+            return self.known
         return (self.left[self.row_of_entry] * self.right[self.items]).sum(-1)
 
     def hidden(self) -> ItemRows:
         """The same rows, zero at the items with an entry."""
-        return self.with_entries(-self.at_entries())
+        known = self.at_entries()
+        return replace(self, entries=-known, known=known)
 
     def with_entries(self, entries: Tensor) -> ItemRows:
         """Other entries at the same items."""
-        return ItemRows(left=self.left, right=self.right, items=self.items, offsets=self.offsets, entries=entries)
+        return replace(self, entries=entries)
 
     def scaled(self, factors: Tensor) -> ItemRows:
         """Each row times its factor: (B,)."""
-        return ItemRows(
-            left=self.left * factors[:, None],
-            right=self.right,
-            items=self.items,
-            offsets=self.offsets,
-            entries=self.entries * factors[self.row_of_entry],
-        )
+        of_entries = factors[self.row_of_entry]
+        known = None if self.known is None else self.known * of_entries
+        return replace(self, left=self.left * factors[:, None], entries=self.entries * of_entries, known=known)
 
     def plus(self, other: ItemRows) -> ItemRows:
         """Sum of rows whose entries stand at the same items."""
-        return ItemRows(
+        known = None if self.known is None or other.known is None else self.known + other.known
+        return replace(
+            self,
             left=torch.cat([self.left, other.left], 1),
             right=torch.cat([self.right, other.right], 1),
-            items=self.items,
-            offsets=self.offsets,
             entries=self.entries + other.entries,
+            known=known,
         )
 
     def squared_norms(self) -> Tensor:
