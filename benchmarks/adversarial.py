@@ -17,9 +17,11 @@ from monge.models.multimodal.mmssl import MMSSL, MMSSLConfig
 from monge.training.loop import make_optimizer
 
 
-def measure_step(data: str, *, threads: int, steps: int = 8) -> dict[str, float]:
-    """Median seconds of each part of a step after the first, and of one choice of neighbours; with a graph of chosen neighbours."""
-    torch.set_num_threads(threads)
+NEIGHBOURS = "neighbours of all users, once an epoch"
+
+
+def measure_step(data: str, *, steps: int = 8) -> dict[str, Any]:
+    """`parts`, median seconds of each part of a step after the first and of one choice of neighbours, and what an epoch is by them."""
     train = split_of(data, "published").train
     torch.manual_seed(0)
     model = MMSSL(MMSSLConfig(), n_users=train.n_users, n_items=train.n_items, modalities=train.modalities)
@@ -39,11 +41,17 @@ def measure_step(data: str, *, threads: int, steps: int = 8) -> dict[str, float]
         timed(f"{what}: update", optimizer.step)
 
     with OtherWork() as others:
-        timed("neighbours of all users, once an epoch", model.refresh)
+        timed(NEIGHBOURS, model.refresh)
         for _, batch in zip(range(steps), batches(0), strict=False):
             with torch.no_grad():
                 timed("all vectors of a pass, part of either side's losses", lambda: model.vectors(model.config.dropout))
             learn("critic", model.critic_loss, batch)
             learn("model", model.loss, batch)
-    found = {f"{what}, s": statistics.median(values[1:] or values) for what, values in seconds.items()}
-    return {**found, "share of the processors that other programs had": others.share or 0.0}
+    parts = {what: statistics.median(values[1:] or values) for what, values in seconds.items()}
+    a_step = sum(value for what, value in parts.items() if what.startswith(("critic:", "model:")))
+    return {
+        "parts": parts,
+        "steps_in_an_epoch": len(batches),
+        "epoch_by_steps_seconds": parts[NEIGHBOURS] + len(batches) * a_step,
+        "others_share": others.share or 0.0,
+    }

@@ -47,6 +47,7 @@ def measure(
     epochs: int = 4,
     rankings: int = 5,
     options: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
     metrics: Sequence[str] = ("recall@10", "ndcg@10", "hit@10", "mrr"),
 ) -> dict[str, Any]:
     """Seconds of epochs and of full rankings, peak memory, test metrics after the last epoch."""
@@ -60,7 +61,7 @@ def measure(
             fit(
                 recommender,
                 split.train,
-                TrainingConfig(epochs=epochs),
+                TrainingConfig(epochs=epochs, **(training or {})),
                 fabric=make_fabric(device="cpu"),
                 callbacks=Callbacks(on_epoch=lambda progress, *_: seconds.append(progress.records[-1].seconds)),
             )
@@ -139,4 +140,12 @@ def median_after_first(values: list[float]) -> float:
 if __name__ == "__main__":
     torch.set_num_threads(2)
     asked = json.loads(sys.argv[1])
-    print(json.dumps(million() if asked.get("model") == "million" else measure(**asked)))
+    if asked.get("model") == "million":
+        found = million()
+    elif asked.get("model") == "mmssl, steps":
+        from benchmarks.adversarial import measure_step  # it imports this module
+
+        found = {**measure_step(asked["data"]), "peak_memory_bytes": peak_memory()}
+    else:
+        found = measure(**asked)
+    print(json.dumps(found))

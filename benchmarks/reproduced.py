@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from monge.reporting.values import group_means
+
 RECORDS = Path(__file__).resolve().parent / "results" / "reproduce"
 
 
@@ -38,6 +40,16 @@ def printed_table(record: dict[str, Any]) -> str:
     for label, values in printed.items():
         lines.append(f"| {label} | {' | '.join(_as_printed(values[metric]) if metric in values else '' for metric in metrics)} |")
     return "\n".join(lines)
+
+
+def groups_tables(record: dict[str, Any]) -> str:
+    """The table by groups of the queries; empty where the experiment has none."""
+    tables = []
+    for means in group_means(record):
+        lines = [f"| {means.metric} by {means.group} (queries) | {' | '.join(means.labels)} |", f"| --- |{' ---: |' * len(means.labels)}"]
+        lines += [f"| {label} | {' | '.join(f'{value:.4f}' for value in values)} |" for label, values in means.rows.items()]
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
 
 
 def _as_printed(value: float) -> str:
@@ -127,5 +139,14 @@ def block(name: str) -> str:
         said += f" Options of every model: as they were chosen on validation in `{record['options_from']}`."
     source = f"Command: `{record['command']}`; record: `benchmarks/results/reproduce/{name}.json` (commit {environment['commit']}, "
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
-    parts = (said, rows_table(record), cut_short(record), chosen_table(record), printed_table(record), comparisons(record), source)
+    parts = (
+        said,
+        rows_table(record),
+        groups_tables(record),
+        cut_short(record),
+        chosen_table(record),
+        printed_table(record),
+        comparisons(record),
+        source,
+    )
     return "\n\n".join(part for part in parts if part)

@@ -67,3 +67,26 @@ def test_what_was_chosen_is_shown_with_small_and_large_numbers():
 
     assert reproduced.chosen_table(record).splitlines()[2:] == ["| A | k 100, learning_rate 0.00123, regularisation 1000, score raw |"]
     assert reproduced.chosen_table({"rows": {"B": {"tuned": None}}}) == ""
+
+
+def test_groups_are_shown_with_their_counts_and_means_over_the_seeds():
+    def seed(*values: float) -> list[dict[str, object]]:
+        labels = (("length", "<=4", 30), ("length", ">=5", 10), ("popularity", "<=3", 40))
+        return [
+            {"group": group, "label": label, "n_queries": n, "metrics": {"mrr": {"mean": value}, "hit@5": {"mean": 1 - value}}}
+            for (group, label, n), value in zip(labels, values, strict=True)
+        ]
+
+    record = {"metrics": ["mrr", "hit@5"], "group_metrics": ["hit@5"]}
+    record["rows"] = {"A": {"groups": [seed(0.1, 0.2, 0.5), seed(0.3, 0.2, 0.7)]}, "B": {"groups": [seed(0, 0, 0), seed(0, 0, 1)]}, "C": {}}
+
+    lengths, popularity = reproduced.groups_tables(record).split("\n\n")
+    assert lengths.splitlines() == [
+        "| hit@5 by length (queries) | <=4 (30) | >=5 (10) |",
+        "| --- | ---: | ---: |",
+        "| A | 0.8000 | 0.8000 |",
+        "| B | 1.0000 | 1.0000 |",
+    ]
+    assert popularity.splitlines()[2:] == ["| A | 0.4000 |", "| B | 0.5000 |"]
+    assert reproduced.groups_tables(record | {"group_metrics": []}).count("mrr by") == 2
+    assert reproduced.groups_tables(record | {"rows": {"C": {}}}) == ""

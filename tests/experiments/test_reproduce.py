@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
 import monge
 from monge.data import Split, add_noise
@@ -19,6 +21,7 @@ from monge.experiments import EXPERIMENTS, Experiment, Variant, reproduce
 from monge.experiments.papers import find_experiment
 from monge.models import find_model
 from monge.options import build_config, option_names
+from monge.reporting import experiment_table
 from monge.training.loop import TrainingConfig
 from tests.conftest import cycle_sequences
 
@@ -294,6 +297,12 @@ def test_a_published_split_with_groups_of_users(tmp_path: Path, monkeypatch: pyt
     groups = [group for group in record["rows"]["Popular"]["groups"][0] if group["group"] == "training interactions of the user"]
     assert [(group["label"], group["n_queries"]) for group in groups] == [("<=4", 30), ("5-5", 10), (">=6", 10)]
     assert set(groups[0]["metrics"]) == {"recall@3", "ndcg_found@3"}
+    console = Console(width=120, file=io.StringIO(), force_terminal=False)
+    console.print(experiment_table(record))
+    shown = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "recall@3 by training interactions of the user (queries)" in shown
+    assert "<=4 (30)" in shown
+    assert f"{groups[0]['metrics']['recall@3']['mean']:.4f}" in shown
     with pytest.raises(DataError, match="no split was published"):
         monge.api.published_split("ml-100k")
 

@@ -68,6 +68,8 @@ class Experiment:
     """Upper ends of groups of users by training interactions, where the table has them; the record then has metrics by group."""
     item_bounds: Sequence[int] = ()
     """The same of items."""
+    group_metrics: Sequence[str] = ()
+    """What is shown by group; none named: all metrics."""
     notes: Sequence[str] = ()
     """What a reader of the table must know."""
 

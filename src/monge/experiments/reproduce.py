@@ -109,6 +109,7 @@ def reproduce(
         "trials": trials,
         "options_from": None if options_from is None else str(options_from),
         "metrics": list(experiment.metrics),
+        "group_metrics": list(experiment.group_metrics),
         "rows": {},
         "against": [],
     }

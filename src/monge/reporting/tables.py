@@ -16,7 +16,19 @@ from rich.table import Table
 from rich.text import Text
 
 from monge.errors import UnknownNameError, nearest
-from monge.reporting.values import MISSING, Estimate, describe, duration, number, option, plain, setting, settings
+from monge.reporting.values import (
+    MISSING,
+    Estimate,
+    GroupMeans,
+    describe,
+    duration,
+    group_means,
+    number,
+    option,
+    plain,
+    setting,
+    settings,
+)
 
 WIDEST = 10_000
 
@@ -206,6 +218,8 @@ def experiment_table(record: Mapping[str, Any]) -> RenderableType:
     elif record.get("options_from"):
         caption += f" Options of every model: as they were chosen in {record['options_from']}."
     parts.append(Text(plain(caption), style="dim"))
+    for means in group_means(record):
+        parts += [Text(), _group_means_table(means)]
     if record["against"]:
         parts += [Text(), _against_table(record["against"])]
         parts.append(
@@ -213,6 +227,16 @@ def experiment_table(record: Mapping[str, Any]) -> RenderableType:
         )
     parts.extend(Text(plain(f"note: {note}"), style="dim") for note in record["notes"])
     return Group(*parts)
+
+
+def _group_means_table(means: GroupMeans) -> RenderableType:
+    table = _table()
+    table.add_column(Text("row"), overflow="fold")
+    for label in means.labels:
+        table.add_column(Text(plain(label)), justify="right", overflow="fold")
+    for label, values in means.rows.items():
+        table.add_row(Text(plain(label)), *(Text(number(value)) for value in values))
+    return _titled(f"{means.metric} by {means.group} (queries)", table)
 
 
 def _against_table(comparisons: Iterable[Mapping[str, Any]]) -> Table:

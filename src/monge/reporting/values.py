@@ -180,3 +180,35 @@ def _fact(name: str, value: Any) -> str:
     if name in _MOMENTS:
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d} ({value})" if value in _SECONDS else str(value)
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+
+
+class GroupMeans(NamedTuple):
+    """One metric of a reproduced table's rows, by groups of the queries."""
+
+    group: str
+    """What the queries are grouped by."""
+    metric: str
+    labels: list[str]
+    """The groups, with their numbers of queries."""
+    rows: dict[str, list[float]]
+    """Label of a row -> mean over the seeds in each group."""
+
+
+def group_means(record: Mapping[str, Any]) -> list[GroupMeans]:
+    """A reproduced table by groups: one entry for each grouping and each of the metrics that the table names for it; often none."""
+    rows = {label: row["groups"] for label, row in record["rows"].items() if row.get("groups")}
+    if not rows:
+        return []
+    first = next(iter(rows.values()))[0]
+    metrics = [metric for metric in record.get("group_metrics") or record["metrics"] if metric in first[0]["metrics"]]
+    found: list[GroupMeans] = []
+    for group in dict.fromkeys(one["group"] for one in first):
+        places = [place for place, one in enumerate(first) if one["group"] == group]
+        labels = [f"{first[place]['label']} ({first[place]['n_queries']:,})" for place in places]
+        for metric in metrics:
+            means = {
+                label: [sum(seed[place]["metrics"][metric]["mean"] for seed in seeds) / len(seeds) for place in places]
+                for label, seeds in rows.items()
+            }
+            found.append(GroupMeans(group, metric, labels, means))
+    return found
