@@ -16,7 +16,6 @@ from benchmarks.quiet import OtherWork
 from monge.models.multimodal.mmssl import MMSSL, MMSSLConfig
 from monge.training.loop import make_optimizer
 
-
 NEIGHBOURS = "neighbours of all users, once an epoch"
 
 
