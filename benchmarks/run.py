@@ -354,7 +354,7 @@ def ranking() -> None:
 
 
 def mmssl(*, epochs: int = 3) -> None:
-    """MMSSL's epoch and peak memory at batch 1024 on the published splits, and the parts of a step; on mm-sports some steps stand for all."""
+    """MMSSL's epoch and peak memory at batch 1024 on published splits, and the parts of a step; some steps of mm-sports stand for all."""
     figures: dict[str, Any] = {}
     for matmul in ("default", "medium"):
         found = child(model="mmssl", data="mm-tiktok", protocol="published", epochs=epochs, rankings=1, training={"matmul": matmul})
