@@ -6,13 +6,14 @@ Axes: I items, F width of a modality, D width of a vector, K neighbours.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from monge.data import Modality
 from monge.errors import DataError, UnknownNameError, nearest
@@ -148,3 +149,70 @@ def most_alike(rows: Tensor, k: int, *, block: int = 1024) -> Tensor:
         alike[own, own + start] = -torch.inf
         found.append(alike.topk(min(k, len(unit) - 1), dim=1).indices)
     return torch.cat(found)
+
+
+def inner_products_of_neighbours(rows: Tensor, neighbours: Tensor) -> Tensor:
+    """<row i, row n_ik>: (I, D) rows, (I, K) int64 numbers of rows -> (I, K), with a gradient to the rows.
+
+    Neither this nor its gradient has an array of I x K x D numbers: gradients are sums over a row's neighbours, and over those whose
+    neighbour it is.
+    """
+    return _InnerProducts.apply(rows, neighbours)  # pyright: ignore[reportReturnType]
+
+
+def sums_of_neighbours(rows: Tensor, neighbours: Tensor, weights: Tensor) -> Tensor:
+    """sum_k w_ik row n_ik: (J, D) rows, (I, K) int64 numbers of rows and weights -> (I, D), with gradients to rows and weights."""
+    return _WeightedSums.apply(rows, neighbours, weights)  # pyright: ignore[reportReturnType]
+
+
+def _products(left: Tensor, rows: Tensor, neighbours: Tensor) -> Tensor:
+    return torch.stack([(left * rows.index_select(0, column)).sum(1) for column in neighbours.T.contiguous()], 1)
+
+
+def _sums(rows: Tensor, neighbours: Tensor, weights: Tensor) -> Tensor:
+    return F.embedding_bag(neighbours, rows, per_sample_weights=weights.contiguous(), mode="sum")
+
+
+def _transposed_sums(left: Tensor, neighbours: Tensor, weights: Tensor, n_rows: int) -> Tensor:
+    """(n_rows, D) sum over the edges i -> j of w_ij left_i, for each j."""
+    flat = neighbours.flatten()
+    order = flat.argsort(stable=True)
+    offsets = F.pad(torch.bincount(flat, minlength=n_rows).cumsum(0), (1, 0))
+    sources, along = order // neighbours.shape[1], weights.flatten()[order]
+    return F.embedding_bag(sources, left.contiguous(), offsets, per_sample_weights=along, mode="sum", include_last_offset=True)
+
+
+class _InnerProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(rows: Tensor, neighbours: Tensor) -> Tensor:
+        return _products(rows, rows, neighbours)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        rows, neighbours = ctx.saved_tensors
+        (gradient_IK,) = gradients
+        return _sums(rows, neighbours, gradient_IK) + _transposed_sums(rows, neighbours, gradient_IK, len(rows)), None
+
+
+class _WeightedSums(torch.autograd.Function):
+    @staticmethod
+    def forward(rows: Tensor, neighbours: Tensor, weights: Tensor) -> Tensor:
+        return _sums(rows, neighbours, weights)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        rows, neighbours, weights = ctx.saved_tensors
+        (gradient_ID,) = gradients
+        to_rows = _transposed_sums(gradient_ID, neighbours, weights, len(rows)) if ctx.needs_input_grad[0] else None
+        to_weights = _products(gradient_ID, rows, neighbours) if ctx.needs_input_grad[2] else None
+        return to_rows, None, to_weights

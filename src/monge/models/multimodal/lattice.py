@@ -29,7 +29,7 @@ from monge.models.contract import Batches, check_ranges, epochs_of, inner_produc
 from monge.models.multimodal.content import INFINITY, ContentConfig, Trained, projections
 from monge.nn import BipartiteGraph, propagate
 from monge.nn.answers import Answers
-from monge.nn.features import chosen, most_alike, nearest_items
+from monge.nn.features import chosen, inner_products_of_neighbours, most_alike, nearest_items, sums_of_neighbours
 from monge.sampling import PairBatch, PairBatches
 
 
@@ -123,8 +123,8 @@ class LATTICE(nn.Module):
         weights = self.modality_weight.softmax(0)
         layers: list[Tensor] = []
         for unit, (items, fixed), mined in zip(self.projected(), self.original, self.learned, strict=True):
-            cosines = (unit[:, None] * F.embedding(mined, unit)).sum(-1).clamp(min=0)
-            original, learned = _gathered(items, fixed, vectors), _gathered(mined, _scaled(mined, cosines), vectors)
+            cosines = inner_products_of_neighbours(unit, mined).clamp(min=0)
+            original, learned = (sums_of_neighbours(vectors, *edges) for edges in ((items, fixed), (mined, _scaled(mined, cosines))))
             layers.append(self.config.skip * original + (1 - self.config.skip) * learned)
         return (weights[:, None, None] * torch.stack(layers)).sum(0)
 
@@ -169,11 +169,6 @@ def _scaled(items: Tensor, values: Tensor) -> Tensor:
     sums = values.sum(1)
     roots = torch.where(sums > 0, sums, 1).rsqrt() * (sums > 0)
     return values * roots[:, None] * F.embedding(items, roots[:, None]).squeeze(-1)
-
-
-def _gathered(items: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
-    """(I, K) neighbours with weights, (I, D) -> (I, D) their weighted sums."""
-    return F.embedding_bag(items, vectors, per_sample_weights=values, mode="sum")
 
 
 def _with_self(graph: BipartiteGraph, users: Tensor, items: Tensor, n_layers: int, *, self_loops: bool) -> tuple[Tensor, Tensor]:
