@@ -399,15 +399,13 @@ class I2VAE(nn.Module):
             return encoder(self.items(self.row_of_item[sequences_BT]), real_BT), real_BT
         length_B = (real_BT.shape[1] - real_BT.int().argmax(1)) * real_BT.any(1)
         longest_last = length_B.argsort(stable=True)
+        short = [sequences_BT[rows, real_BT.shape[1] - int(length_B[rows[-1]]) :] for rows in longest_last.split(PIECE)]
+        vectors = self.items(self.row_of_item[torch.cat([some.flatten() for some in short])])  # one lookup: one gradient the table's size
         pieces: list[Tensor] = []
-        for rows in longest_last.split(PIECE):
-            length = int(length_B[rows[-1]])
-            short = sequences_BT[rows, real_BT.shape[1] - length :]
-            if not length:
-                pieces.append(self.items.weight.new_zeros(len(rows), real_BT.shape[1], self.config.dim))
-                continue
-            states = encoder(self.items(self.row_of_item[short]), short != self.n_items)
-            pieces.append(F.pad(states, (0, 0, real_BT.shape[1] - length, 0)))
+        for some, vectors_BTD in zip(short, vectors.split([some.numel() for some in short]), strict=True):
+            vectors_BTD = vectors_BTD.view(*some.shape, self.config.dim)
+            states = encoder(vectors_BTD, some != self.n_items) if some.shape[1] else vectors_BTD
+            pieces.append(F.pad(states, (0, 0, real_BT.shape[1] - some.shape[1], 0)))
         back = torch.empty_like(longest_last)
         back[longest_last] = torch.arange(len(back), device=back.device)
         return torch.cat(pieces)[back], real_BT
