@@ -15,6 +15,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "mmssl/table3": mmssl.TABLE_3,
     "mmssl/table4": mmssl.TABLE_4,
     "mmssl/table5": mmssl.TABLE_5,
+    "mmssl/scale": mmssl.SCALE,
     "sclrec/table2": sclrec.TABLE2,
     "sclrec/table3": sclrec.TABLE3,
     "sclrec/temperature": sclrec.TEMPERATURE,

@@ -23,7 +23,7 @@ from monge.evaluation import Evaluation, bootstrap_interval, compare_paired, sta
 from monge.experiments.experiment import Experiment, Variant
 from monge.experiments.papers import find_experiment
 from monge.models import find_model
-from monge.options import build_config, option_names
+from monge.options import build_config, defaults_of, option_names
 from monge.training.environment import environment
 from monge.training.loop import TrainingConfig
 from monge.training.run import RunDirectory, disk_errors
@@ -338,7 +338,8 @@ def _variant(
 
 def _take_over(source: Path, path: Path, model: str, options: Mapping[str, Any], split: Split, watch: Watch) -> None:
     """Copy another experiment's finished run to `path` where it is the very run that would be trained; else nothing."""
-    config, training = configs_of(model, find_model(model), options)
+    cls = find_model(model)
+    config, training = configs_of(model, cls, options)
     wanted = {
         "model": {"name": model, "config": asdict(config)},
         "training": asdict(training),
@@ -347,13 +348,13 @@ def _take_over(source: Path, path: Path, model: str, options: Mapping[str, Any],
     }
     for about in sorted(source.glob(f"*/seed{training.seed}/run.json")):
         info = RunDirectory(about.parent).info()
-        found = {
-            "model": {"name": info["model"]["name"], "config": info["model"]["config"]},
-            "training": info["training"],
+        found = {  # a run that is older than an option had its default
+            "model": {"name": info["model"]["name"], "config": defaults_of(cls.Config) | info["model"]["config"]},
+            "training": defaults_of(TrainingConfig) | info["training"],
             "fingerprint": info["data"]["fingerprint"],
             "protocol": {"name": info["protocol"]["name"], "options": info["protocol"]["options"]},
         }
-        if info["state"] == "finished" and json.loads(json.dumps(wanted, default=str)) == found:
+        if info["state"] == "finished" and _plain(wanted) == _plain(found):
             half = path.with_name(f".{path.name}")
             with disk_errors(path.parent):
                 shutil.rmtree(half, ignore_errors=True)
@@ -361,6 +362,10 @@ def _take_over(source: Path, path: Path, model: str, options: Mapping[str, Any],
                 half.rename(path)
             watch.message(f"{path}: taken from {about.parent}, which was trained with the same options")
             return
+
+
+def _plain(values: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(values, default=str))
 
 
 def _space_of(model: str, options: Mapping[str, Any]) -> Mapping[str, str]:

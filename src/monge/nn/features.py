@@ -6,6 +6,7 @@ Axes: I items, F width of a modality, D width of a vector, K neighbours.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,15 +21,17 @@ from monge.errors import DataError, UnknownNameError, nearest
 from monge.nn.rows import places
 
 Missing = Literal["learned", "mean", "zero"]
+Scale = Literal["raw", "standard"]
 
 
-def chosen(modalities: Mapping[str, Modality], names: str, model: str) -> dict[str, Modality]:
+def chosen(modalities: Mapping[str, Modality], names: str, model: str, *, scale: Scale = "raw") -> dict[str, Modality]:
     """The modalities that a model is to read, in the order given; all of them where none is named.
 
     Args:
         modalities: those of the log.
         names: separated by commas, or empty.
         model: for messages.
+        scale: "standard" makes rows of numbers `standardised`.
 
     Raises:
         DataError: there is none, or one knows no item. UnknownNameError: one has no such name.
@@ -41,7 +44,25 @@ def chosen(modalities: Mapping[str, Modality], names: str, model: str) -> dict[s
             raise UnknownNameError(f"the log has no modality {name!r}{nearest(name, modalities)}")
         if modalities[name].missing.all():
             raise DataError(f"modality {name} knows none of the {len(modalities[name].missing):,} items; leave it out of --modalities")
-    return {name: modalities[name] for name in wanted}
+    return {name: modalities[name] if scale == "raw" else standardised(modalities[name]) for name in wanted}
+
+
+def standardised(modality: Modality) -> Modality:
+    """Rows of numbers, each column less its mean over its deviation and the root of the width; attributes as they are.
+
+    So a row's squared length is 1 on average, whatever the numbers' unit, and what all rows have in common is gone. Mean and deviation
+    are those of the items that have a row; a column without deviation becomes 0.
+
+    >>> rows = Modality(missing=np.array([False, False, True]), width=2, values=np.array([[9.0, 5], [7, 5], [0, 0]], dtype=np.float32))
+    >>> (standardised(rows).values * 2**0.5).round(3).tolist()
+    [[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]
+    """
+    if modality.values is None:
+        return modality
+    present, values = ~modality.missing, modality.values.astype(np.float64)
+    mean, deviation = values[present].mean(0), values[present].std(0)
+    along = np.where(deviation > 1e-6 * np.abs(mean), deviation, np.inf) * np.sqrt(modality.width)
+    return replace(modality, values=np.where(present[:, None], (values - mean) / along, 0).astype(np.float32))
 
 
 class Projection(nn.Module):
@@ -193,7 +214,9 @@ class _InnerProducts(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] (of the decorator)
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
         rows, neighbours = ctx.saved_tensors
         (gradient_IK,) = gradients
         return _sums(rows, neighbours, gradient_IK) + _transposed_sums(rows, neighbours, gradient_IK, len(rows)), None
@@ -210,7 +233,9 @@ class _WeightedSums(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] (of the decorator)
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
         rows, neighbours, weights = ctx.saved_tensors
         (gradient_ID,) = gradients
         to_rows = _transposed_sums(gradient_ID, neighbours, weights, len(rows)) if ctx.needs_input_grad[0] else None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from monge.data import Interactions, Modality
 from monge.models.contract import check_positive, check_ranges
-from monge.nn.features import Missing, Projection
+from monge.nn.features import Missing, Projection, Scale
 
 INFINITY = float("inf")
 
@@ -26,6 +26,9 @@ class ContentConfig:
     """Names of the modalities to read, separated by commas; none named: all that the log has."""
     missing: Missing = "learned"
     """An item without a row in a modality has: a learned vector that such items share, the mean row of the others, or nothing."""
+    feature_scale: Scale = "raw"
+    """Rows of numbers as they are, as in the papers, or standard: each column less its mean over its deviation and the root of the width,
+    so that modalities of any unit count alike (ours). Attributes stay as they are."""
     dim: int = 64
     """Width of user and item vectors."""
     batch_size: int = 1024

@@ -80,7 +80,7 @@ class LATTICE(nn.Module):
         self.users, self.items = nn.Embedding(n_users, config.dim), nn.Embedding(n_items, config.dim)
         for table in (self.users, self.items):
             nn.init.xavier_uniform_(table.weight)
-        self.raw = chosen(modalities, config.modalities, "lattice")
+        self.raw = chosen(modalities, config.modalities, "lattice", scale=config.feature_scale)
         self.content = projections(self.raw, config.content_dim, "zero")
         self.modality_weight = nn.Parameter(torch.zeros(len(self.raw)))
         self.trained = Trained(n_users, n_items)

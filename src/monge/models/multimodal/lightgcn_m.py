@@ -57,7 +57,9 @@ class LightGCNM(nn.Module):
         self.users, self.items = nn.Embedding(n_users, config.dim), nn.Embedding(n_items, config.dim)
         for table in (self.users, self.items):
             nn.init.xavier_normal_(table.weight)
-        self.content = projections(chosen(modalities, config.modalities, "lightgcn-m"), config.dim, config.missing)
+        self.content = projections(
+            chosen(modalities, config.modalities, "lightgcn-m", scale=config.feature_scale), config.dim, config.missing
+        )
         self.trained = Trained(n_users, n_items)
         self.answers = Answers(n_users, n_items, config.dim, self.final)
         self.graph: BipartiteGraph | None = None

@@ -178,7 +178,7 @@ class MMSSL(nn.Module):
         self.users, self.items = nn.Embedding(n_users, config.dim), nn.Embedding(n_items, config.dim)
         for table in (self.users, self.items):
             nn.init.xavier_uniform_(table.weight)
-        self.content = projections(chosen(modalities, config.modalities, "mmssl"), config.dim, config.missing)
+        self.content = projections(chosen(modalities, config.modalities, "mmssl", scale=config.feature_scale), config.dim, config.missing)
         self.attention = Attention(config.dim, config.n_heads)
         self.adversary = Adversary(config, n_items) if config.adversarial else None
         self.trained = Trained(n_users, n_items)

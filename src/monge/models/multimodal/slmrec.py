@@ -88,7 +88,7 @@ class SLMRec(nn.Module):
         self.users, self.items = nn.Embedding(n_users, config.dim), nn.Embedding(n_items, config.dim)
         for table in (self.users, self.items):
             nn.init.xavier_normal_(table.weight)
-        self.content = projections(chosen(modalities, config.modalities, "slmrec"), config.dim, config.missing)
+        self.content = projections(chosen(modalities, config.modalities, "slmrec", scale=config.feature_scale), config.dim, config.missing)
         self.n_channels = 1 + len(self.content)
         self.fuse_users, self.fuse_items = (nn.Linear(self.n_channels * config.dim, config.dim) for _ in range(2))
         self.heads = nn.ModuleList(nn.Linear(config.dim, config.dim) for _ in range(self.n_channels if self.uses("fac") else 0))

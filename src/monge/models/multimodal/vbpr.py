@@ -61,7 +61,9 @@ class VBPR(nn.Module):
         for table in (self.users, self.items, self.tastes):
             nn.init.xavier_normal_(table.weight)
         self.bias = nn.Parameter(torch.zeros(n_items))
-        self.content = projections(chosen(modalities, config.modalities, "vbpr"), config.content_dim + 1, config.missing)
+        self.content = projections(
+            chosen(modalities, config.modalities, "vbpr", scale=config.feature_scale), config.content_dim + 1, config.missing
+        )
         self.trained = Trained(n_users, n_items)
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
