@@ -312,6 +312,21 @@ def test_views_none_is_what_the_released_defaults_train() -> None:
     assert gradient_norm(contrast, model.items.weight) == 0
 
 
+def test_views_from_the_log_stay_what_they_are_in_the_first_epoch() -> None:
+    log = content()
+    model, first = model_of(log, views="log"), model_of(log)
+    batches, others = (some.batches(log, seed=0, device=CPU) for some in (model, first))
+    for epoch in (0, 1):
+        assert len(list(batches(epoch))) == len(list(others(epoch)))
+        assert all(graph is model.graph for graph in model.neighbours)
+    assert model.graph is not None
+    assert pairs_of(model.graph) == set(zip(log.user.tolist(), log.item.tolist(), strict=True))
+    assert [pairs_of(graph) == pairs_of(model.graph) for graph in first.neighbours if graph is not None] == [False, False]
+    assert set(model.config.unused()) >= {"k", "observed_views", "block"}
+    assert "view_weight" in model.config.space()
+    assert "k" not in model.config.space()
+
+
 def test_empty_views_are_an_error() -> None:
     log = log_of([[0, 1, 2]] * 3)  # everybody took everything: nothing is left to be a neighbour
     log = monge.data.attach_modality(log, "visual", np.eye(3, dtype=np.float32), ids=log.items.ids.tolist())

@@ -64,8 +64,9 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
     """Lambda_2: weight of the contrastive loss."""
     contrast_temperature: float = 0.085
     """Its temperature; the authors' code has 0.5."""
-    views: Literal["top_k", "none"] = "top_k"
-    """The modalities' neighbours: the k most alike, or none, as the authors' code has them with its default options."""
+    views: Literal["top_k", "log", "none"] = "top_k"
+    """The modalities' neighbours: the k most alike; what the log has, in every epoch and not only in the first (ours); or none, as the
+    authors' code has them with its default options."""
     k: int = 10
     """Neighbours of a user in a modality."""
     observed_views: bool = False
@@ -115,9 +116,8 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
     def unused(self) -> dict[str, str]:
         """Options that this configuration does not read -> the option that makes it so."""
         of_contrast = {} if self.cl else dict.fromkeys(("contrast_weight", "contrast_temperature"), "--no-cl")
-        of_views = (
-            {} if self.views == "top_k" else dict.fromkeys(("k", "observed_views", "block", "view_weight", "n_heads"), "--views none")
-        )
+        of_top_k = {} if self.views == "top_k" else dict.fromkeys(("k", "observed_views", "block"), f"--views {self.views}")
+        of_views = of_top_k | (dict.fromkeys(("view_weight", "n_heads"), "--views none") if self.views == "none" else {})
         of_adversary = self.unused_of_adversary()
         if self.asl and self.generator == "gae":
             names = (name for name in AdversarialConfig.__dataclass_fields__ if name != "asl")
@@ -128,7 +128,8 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
     def space(self) -> dict[str, str]:
         """What `monge tune` searches by itself: what the paper searches or leaves open, and the penalty that its baselines have."""
         contrast = {"contrast_temperature": "0.085,0.2,0.5", "contrast_weight": "0.003..0.3:log"} if self.cl else {}
-        views = {"view_weight": "0.03..1:log", "k": "5,10,20", "observed_views": "false,true"} if self.views == "top_k" else {}
+        weight = {} if self.views == "none" else {"view_weight": "0.03..1:log"}
+        views = weight | ({"k": "5,10,20", "observed_views": "false,true"} if self.views == "top_k" else {})
         own = {"learning_rate": "1e-4..2e-3:log", "n_layers": "1..3", "feature_weight": "0.05..1:log", "regularisation": "1e-5..1e-1:log"}
         return own | views | contrast
 
@@ -200,7 +201,7 @@ class MMSSL(nn.Module):
             self.adversary.connect(self.graph)
         self.answers.outdated()
         sampler = UserBatches(train, batch_size=self.config.batch_size, seed=seed, device=device)
-        self.neighbours = [self.graph if self.config.views == "top_k" else None for _ in self.content]
+        self.neighbours = [None if self.config.views == "none" else self.graph for _ in self.content]
 
         def run(epoch: int) -> Iterator[PairBatch]:
             if epoch and self.config.views == "top_k":
