@@ -82,7 +82,6 @@ def test_lightgcn_m_begins_with_content() -> None:
 def item_graph(rows: Matrix, modality: Modality, k: int) -> Matrix:
     """The k largest cosines of each row, none below zero, none from or to an item without a row; over roots of row sums."""
     cosines = unit(rows) @ unit(rows).T
-    np.fill_diagonal(cosines, -np.inf)
     cosines[modality.missing] = cosines[:, modality.missing] = 0
     kept = np.zeros_like(cosines)
     for item, row in enumerate(cosines):

@@ -90,6 +90,7 @@ TABLE_3 = Experiment(
                 "penalty_weight": 0.3,
                 "critic_slope": 1.0,
                 "critic_scale": 100.0,
+                "adversarial_weight": 1e-4,
                 "contrast_temperature": 0.5,
                 "sequential_layers": True,
                 "last_softmax": True,

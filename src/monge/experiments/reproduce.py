@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monge.api import Watch, load_run, make_split, train, tune
-from monge.api.preparing import configs_of
+from monge.api.preparing import configs_of, with_content_for
 from monge.api.splitting import PUBLISHED, read_for
 from monge.data import Queries, Split, add_noise, has_published_split
 from monge.data.files import write_atomically
@@ -337,31 +337,56 @@ def _variant(
 
 
 def _take_over(source: Path, path: Path, model: str, options: Mapping[str, Any], split: Split, watch: Watch) -> None:
-    """Copy another experiment's finished run to `path` where it is the very run that would be trained; else nothing."""
+    """Copy another experiment's finished run to `path` where it is the very run that would be trained; else nothing.
+
+    The same model, options, training part, queries and item content; it may be of another commit, which its run.json names.
+    """
     cls = find_model(model)
     config, training = configs_of(model, cls, options)
-    wanted = {
-        "model": {"name": model, "config": asdict(config)},
-        "training": asdict(training),
-        "fingerprint": split.train.fingerprint,
-        "protocol": {"name": split.protocol, "options": dict(split.options)},
-    }
+    wanted = _plain({"model": model, "config": asdict(config), "training": asdict(training)})
     for about in sorted(source.glob(f"*/seed{training.seed}/run.json")):
-        info = RunDirectory(about.parent).info()
+        directory = RunDirectory(about.parent)
+        try:
+            info = directory.info()
+        except RunError:
+            continue
+        if info["state"] != "finished" or info["data"].get("fingerprint") != split.train.fingerprint:
+            continue
         found = {  # a run that is older than an option had its default
-            "model": {"name": info["model"]["name"], "config": defaults_of(cls.Config) | info["model"]["config"]},
+            "model": info["model"]["name"],
+            "config": defaults_of(cls.Config) | info["model"]["config"],
             "training": defaults_of(TrainingConfig) | info["training"],
-            "fingerprint": info["data"]["fingerprint"],
-            "protocol": {"name": info["protocol"]["name"], "options": info["protocol"]["options"]},
         }
-        if info["state"] == "finished" and _plain(wanted) == _plain(found):
-            half = path.with_name(f".{path.name}")
-            with disk_errors(path.parent):
-                shutil.rmtree(half, ignore_errors=True)
-                shutil.copytree(about.parent, half)
-                half.rename(path)
-            watch.message(f"{path}: taken from {about.parent}, which was trained with the same options")
-            return
+        if _plain(found) != wanted or not _same_split(directory.split(), with_content_for(cls, split)):
+            continue
+        half = path.with_name(f".{path.name}")
+        with disk_errors(path.parent):
+            shutil.rmtree(half, ignore_errors=True)
+            shutil.copytree(about.parent, half)
+            copied = RunDirectory(half)
+            copied.write_json("result.json", {**copied.read_json("result.json"), "run": str(path)})
+            half.rename(path)
+        commit = info["environment"].get("commit")
+        watch.message(f"{path}: taken from {about.parent}, which was trained with the same options (commit {commit})")
+        return
+
+
+def _same_split(a: Split, b: Split) -> bool:
+    """The same rows to learn from, content of the items, and queries."""
+    return _contents(a) == _contents(b)
+
+
+def _contents(split: Split) -> dict[str, Any]:
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    headers = {name: one.pack(arrays, f"modality.{name}") for name, one in split.train.modalities.items()}
+    for part, queries in (("validation", split.validation), ("test", split.test)):
+        arrays[f"{part}.user"] = queries.user
+        for name in ("history", "truth", "candidates", "negatives"):
+            rows = getattr(queries, name)
+            if rows is not None:
+                arrays[f"{part}.{name}.values"], arrays[f"{part}.{name}.offsets"] = rows.values, rows.offsets
+    widths = {name: header["width"] for name, header in headers.items()}
+    return {"train": split.train.fingerprint, "widths": widths} | {name: (array.shape, array.tobytes()) for name, array in arrays.items()}
 
 
 def _plain(values: Mapping[str, Any]) -> Any:

@@ -135,14 +135,14 @@ def _mean_row(modality: Modality) -> np.ndarray[tuple[int, ...], np.dtype[np.flo
 
 
 def nearest_items(modality: Modality, k: int, *, block: int = 1024) -> tuple[Tensor, Tensor]:
-    """The k items whose rows are most alike by cosine, for each item, not itself; computed in blocks of rows.
+    """The k items whose rows are most alike by cosine, for each item, itself among them; computed in blocks of rows.
 
     Returns:
         (I, K) int64 numbers, best first, and (I, K) float32 cosines; where an item or its neighbour has no row the cosine is 0. K is
-        at most I - 1.
+        at most I.
     """
     n = len(modality.missing)
-    k = min(k, n - 1)
+    k = min(k, n)
     numbers, cosines = torch.empty(n, k, dtype=torch.int64), torch.empty(n, k)
     if modality.values is not None:
         rows = F.normalize(torch.from_numpy(modality.values.astype(np.float32)), dim=-1)
@@ -154,21 +154,18 @@ def nearest_items(modality: Modality, k: int, *, block: int = 1024) -> tuple[Ten
     for start in range(0, n, block):
         stop = min(start + block, n)
         alike = rows[start:stop] @ rows.T if rows is not None else torch.from_numpy((matrix[start:stop] @ matrix.T).toarray())  # pyright: ignore[reportPossiblyUnboundVariable]
-        alike[torch.arange(stop - start), torch.arange(start, stop)] = -torch.inf
         found = alike.topk(k, dim=1)
         numbers[start:stop], cosines[start:stop] = found.indices, found.values
     return numbers, cosines
 
 
 def most_alike(rows: Tensor, k: int, *, block: int = 1024) -> Tensor:
-    """(I, D) vectors -> (I, K) the k most alike other rows by cosine, in blocks."""
+    """(I, D) vectors -> (I, K) the k most alike rows by cosine, in blocks."""
     unit = F.normalize(rows.detach(), dim=-1)
     found: list[Tensor] = []
     for start in range(0, len(unit), block):
         alike = unit[start : start + block] @ unit.T
-        own = torch.arange(len(alike), device=unit.device)
-        alike[own, own + start] = -torch.inf
-        found.append(alike.topk(min(k, len(unit) - 1), dim=1).indices)
+        found.append(alike.topk(min(k, len(unit)), dim=1).indices)
     return torch.cat(found)
 
 

@@ -49,8 +49,8 @@ class AdversarialConfig:
 
     asl: bool = False
     """Adversarial self-supervision: a critic compares rows made of a modality's vectors with rows of the log."""
-    adversarial_weight: float = 1e-4
-    """Lambda_3: weight of the generator's loss."""
+    adversarial_weight: float = 1e-2
+    """Lambda_3: weight of the generator's loss; the authors' code has 1e-4, of a critic whose output is 100 times as large."""
     relation: Literal["cosine", "dot"] = "cosine"
     """Fake rows by cosines (the paper), or by inner products (the authors' code)."""
     gumbel: bool = True

@@ -1,6 +1,6 @@
 """LATTICE: items learn from items of like content, over a graph that is mined anew every epoch.
 
-    original_m, learned_m   the K most alike items by cosine of raw features f, and of W_m f, scaled by roots of row sums
+    original_m, learned_m   the K most alike items by cosine of raw features f, and of W_m f, itself among them, scaled by roots of row sums
     S    = sum_m w_m [ (1 - skip) learned_m + skip original_m ],   w = softmax of a learned weight a modality
     h    = S E_I                                        one layer over items
     item = (layers of the user-item graph)_i + h_i / |h_i|,   user = (layers of the user-item graph)_u,   s_ui = <user, item>
@@ -10,7 +10,8 @@ without a row in a modality has no neighbours in its two graphs, whatever `missi
 
 Source: Zhang et al., "Mining Latent Structures for Multimedia Recommendation", MM 2021, Eqs. 2-9, with LightGCN as the collaborative part
 (He et al., SIGIR 2020). As in the authors' code: graph D^-1 (A + I) (`self_loops`), neighbours mined once an epoch. Ours: the weights of
-the learned graph's edges follow W_m in every step (in the code only in an epoch's first); negative cosines are no edges.
+the learned graph's edges follow W_m in every step (in the code only in an epoch's first); each modality's learned graph is scaled before
+the graphs are added up (in the code after); negative cosines are no edges.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class LATTICEConfig(ContentConfig):
     content_dim: int = 64
     """Width of projected features, by which the learned graph is mined."""
     k: int = 10
-    """Neighbours of an item, in each graph."""
+    """Neighbours of an item, itself among them, in each graph."""
     skip: float = 0.9
     """Share of the graph of raw features; the learned one has the rest."""
     n_item_layers: int = 1

@@ -15,7 +15,7 @@ Source: Wei et al., "Multi-Modal Self-Supervised Learning for Recommendation", W
 prints some equations in a form that cannot be computed; what is computed here: Eq. 9 weighs the whole views in every head and projects
 their concatenation; Eq. 10 goes from items to users and back, starts with a vector of length 1 and has the mean of L + 1 layers; Eq. 11
 has a minus sign, and its sums run over the batch. Left open by the paper: how neighbours are chosen (`k`, observed items hidden unless
-`observed_views`, the log itself in the first epoch), the graph auto-encoder of the ablation r/p-GAE (`generator gae`: binary
+`observed_views`), the graph auto-encoder of the ablation r/p-GAE (`generator gae`: binary
 cross-entropy of inner products). What the code does instead, as options: `sequential_layers`, `last_softmax`, `feature_regularisation`,
 the adversarial part's, and `views none`: its defaults rebuild the neighbours so that from the second step of an epoch on there are none.
 Not rebuilt: keys of the attention that are reshaped queries. The code declares the schedule of learning rates that Algorithm 1 has and
@@ -65,8 +65,8 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
     contrast_temperature: float = 0.085
     """Its temperature; the authors' code has 0.5."""
     views: Literal["top_k", "log", "none"] = "top_k"
-    """The modalities' neighbours: the k most alike; what the log has, in every epoch and not only in the first (ours); or none, as the
-    authors' code has them with its default options."""
+    """The modalities' neighbours: the k most alike, what the log has (ours), or none, as the authors' code has them with its default
+    options."""
     k: int = 10
     """Neighbours of a user in a modality."""
     observed_views: bool = False
@@ -130,8 +130,9 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
         contrast = {"contrast_temperature": "0.085,0.2,0.5", "contrast_weight": "0.003..0.3:log"} if self.cl else {}
         weight = {} if self.views == "none" else {"view_weight": "0.03..1:log"}
         views = weight | ({"k": "5,10,20", "observed_views": "false,true"} if self.views == "top_k" else {})
-        own = {"learning_rate": "1e-4..2e-3:log", "n_layers": "1..3", "feature_weight": "0.05..1:log", "regularisation": "1e-5..1e-1:log"}
-        return own | views | contrast
+        critic = {"adversarial_weight": "1e-3..1:log"} if self.adversarial else {}
+        own = {"learning_rate": "2e-5..1e-3:log", "n_layers": "1..3", "feature_weight": "0.05..1:log", "regularisation": "1e-5..1e-1:log"}
+        return own | views | contrast | critic
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +203,8 @@ class MMSSL(nn.Module):
         self.answers.outdated()
         sampler = UserBatches(train, batch_size=self.config.batch_size, seed=seed, device=device)
         self.neighbours = [None if self.config.views == "none" else self.graph for _ in self.content]
+        if self.config.views == "top_k":
+            self.refresh()
 
         def run(epoch: int) -> Iterator[PairBatch]:
             if epoch and self.config.views == "top_k":

@@ -148,12 +148,17 @@ class SLMRec(nn.Module):
         """InfoNCE of pairs, and the tasks, in nats a pair."""
         config, tau = self.config, self.config.temperature
         self.answers.outdated()
-        user_BC, item_BC = (F.embedding(rows, table) for rows, table in zip((batch.users, batch.positives), self.channels(), strict=True))
+        users_UC, items_IC = self.channels()
+        user_BC, item_BC = F.embedding(batch.users, users_UC), F.embedding(batch.positives, items_IC)
         user, item = self.fuse_users(user_BC), self.fuse_items(item_BC)
         parts = {"info_nce": info_nce(F.normalize(user, dim=-1), F.normalize(item, dim=-1), temperature=tau)}
         if config.cl:
-            _, *views = user_BC.chunk(self.n_channels, 1)
-            parts["contrast"] = config.ssl_weight * torch.stack([cross_view_info_nce(user, view, temperature=tau) for view in views]).sum()
+            users = batch.users.unique()  # whoever stands in the batch twice is no negative of itself
+            some_BC = F.embedding(users, users_UC)
+            _, *views = some_BC.chunk(self.n_channels, 1)
+            anchors = self.fuse_users(some_BC)
+            contrasts = [cross_view_info_nce(anchors, view, temperature=tau) for view in views]
+            parts["contrast"] = config.ssl_weight * torch.stack(contrasts).sum()
         if self.uses("fac"):
             projected = [head(channel) for head, channel in zip(self.heads, item_BC.chunk(self.n_channels, 1), strict=True)]
             links = [_contrast(a, b, tau) for a, b in pairwise(projected)]
