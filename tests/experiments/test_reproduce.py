@@ -133,6 +133,20 @@ def test_what_authors_chose_for_their_data_is_searched_elsewhere(toy: Path, monk
     assert second != first
 
 
+def test_a_search_may_leave_out_what_its_row_has(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variant = Variant(label="deep", model="sasrec", options={"n_layers": 2}, searched_with={"n_layers": 1, "dropout": 0.0})
+    monkeypatch.setitem(EXPERIMENTS, "toy/search", replace(TOY, variants=(variant,), against=()))
+    row = reproduce("toy/search", out=toy, seeds=1, trials=2)["rows"]["deep"]
+    searched = json.loads((toy / "deep" / "study" / "study.json").read_text())["identity"]
+    trained = json.loads((toy / "deep" / "seed0" / "run.json").read_text())["model"]["config"]
+    assert (searched["option"]["n_layers"], searched["option"]["dropout"]) == (1, 0.0)
+    assert "dropout" not in row["tuned"]["space"]
+    assert trained["n_layers"] == 2
+    assert trained["dropout"] == build_config(find_model("sasrec").Config, {}).dropout
+    assert row["tuned"]["with"] == variant.searched_with
+    assert {option: trained[option] for option in row["tuned"]["options"]} == row["tuned"]["options"]
+
+
 def test_options_that_another_table_chose(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuned = reproduce("toy/table", out=toy, seeds=1, trials=2, only=["SASRec, slow", "SASRec"])["rows"]["SASRec"]["tuned"]["options"]
     place = toy.with_name("again")

@@ -28,6 +28,8 @@ class Variant:
     """Of the model and of training, on top of the experiment's."""
     untuned: Mapping[str, Any] = field(default_factory=dict)
     """Options that a search begins with, in place of keeping them: what authors chose for their data is no option for other data."""
+    searched_with: Mapping[str, Any] = field(default_factory=dict)
+    """Options that hold in its search alone, where a part that makes a trial long is left out of it; the table's notes must say so."""
     like: str = ""
     """Label of the row of another table whose options it takes, where options come from another table; it must be there. By default
     its own label, or else the first row of its model."""

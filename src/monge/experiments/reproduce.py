@@ -273,14 +273,16 @@ def _variant(
     select = str(chosen.get("select", "ndcg@10"))
     tuned: dict[str, Any] | None = None
     if searches:
-        fixed = {**experiment.options, **variant.options, **options}
+        fixed = {**experiment.options, **variant.options, **options, **variant.searched_with}
         open_to_search = [option for option in variant.untuned if option not in fixed and option in _space_of(variant.model, fixed)]
         given = {option: value for option, value in chosen.items() if option != "select" and option not in open_to_search}
+        given |= variant.searched_with
         study = tune(
             variant.model, str(split), trials=trials, metric=select, out=place / "study", start=variant.untuned, watch=watch, **given
         )
         tuned = {
             "trials": len(study.trials),
+            "with": dict(variant.searched_with),
             "space": dict(study.space),
             "options": dict(study.best.options),
             "validation": study.best.value,
