@@ -327,6 +327,19 @@ def test_views_from_the_log_are_the_logs_in_every_epoch() -> None:
     assert "k" not in model.config.space()
 
 
+def test_graphs_may_be_symmetric_in_every_part() -> None:
+    model = model_of(content(), normalisation="symmetric")
+    assert model.graph is not None
+    graphs = [model.graph, *(graph for graph in model.neighbours if graph is not None)]
+    assert [graph.normalisation for graph in graphs] == ["symmetric"] * 3
+    adjacency = torch.zeros(model.graph.n_users, model.graph.n_items)
+    adjacency[tuple(torch.tensor(sorted(pairs_of(model.graph))).T)] = 1
+    scaled = adjacency / adjacency.sum(1, keepdim=True).clamp(min=1).sqrt() / adjacency.sum(0).clamp(min=1).sqrt()
+    users, items = (features.detach() for features in model.features()[0])
+    torch.testing.assert_close(users, scaled @ next(iter(model.content.values()))().detach())
+    torch.testing.assert_close(items, scaled.T @ users)
+
+
 def test_empty_views_are_an_error() -> None:
     log = content()
     everything = Interactions.from_numbers(

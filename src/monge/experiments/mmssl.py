@@ -77,7 +77,7 @@ TABLE_2 = Experiment(
 
 TABLE_3 = Experiment(
     title="What each part of MMSSL is worth",
-    source=f"{PAPER}, Table 3 (TikTok); the rows about views and the wide critic are not in the paper",
+    source=f"{PAPER}, Table 3 (TikTok); the rows about views, graphs and the wide critic are not in the paper",
     **ON_TIKTOK,
     variants=(
         Variant(label="MMSSL", model="mmssl", paper=_two(".0921 .0392")),
@@ -87,6 +87,7 @@ TABLE_3 = Experiment(
         Variant(label="r/p-GAE", model="mmssl", options={"generator": "gae"}, paper=_two(".0843 .0364")),
         Variant(label="w/o-ASL and w/o-CL", model="mmssl", options={"asl": False, "cl": False}),
         Variant(label="critic as wide as the code's", model="mmssl", options={"critic_shrink": 4}),
+        Variant(label="symmetric graphs", model="mmssl", options={"normalisation": "symmetric"}),
         Variant(label="views from the log", model="mmssl", options={"views": "log"}),
         Variant(label="views empty, as released", model="mmssl", options={"views": "none"}),
         Variant(
@@ -114,6 +115,7 @@ TABLE_3 = Experiment(
         ("MMSSL", "w/o-GT"),
         ("MMSSL", "r/p-GAE"),
         ("MMSSL", "w/o-ASL and w/o-CL"),
+        ("MMSSL", "symmetric graphs"),
         ("MMSSL", "views from the log"),
         ("MMSSL", "views empty, as released"),
     ),

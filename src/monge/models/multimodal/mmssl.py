@@ -8,7 +8,7 @@
     h     = e^ + omega sum_m f^m / |f^m|,          s_ui = <h_u, h_i>                                                     (Eq. 12)
     loss  = BPR + lambda_2 sum_m contrast(h_u, e_u^m) + lambda_3 L_G                                           (Eqs. 7, 11, 13)
 
-A_r and A_c are the log's 0/1 matrix and its transpose, each row over the root of its own sum. L_G and its critic stand in
+A_r and A_c are the log's 0/1 matrix and its transpose, each row over the root of its own sum (other `normalisation`s are ours). L_G and its critic stand in
 `monge.models.multimodal.adversarial`. An item that training never saw is scored by its features alone, F^m W_m + b_m in place of f_i^m.
 
 Source: Wei et al., "Multi-Modal Self-Supervised Learning for Recommendation", WWW 2023, and the authors' code (HKUDS/MMSSL). The paper
@@ -44,6 +44,7 @@ from monge.nn import BipartiteGraph, propagate
 from monge.nn.answers import Answers
 from monge.nn.dropout import dropout
 from monge.nn.features import chosen
+from monge.nn.graph import Normalisation
 from monge.nn.rows import places, rows_at_once
 from monge.sampling import PairBatch, UserBatches
 
@@ -71,6 +72,8 @@ class MMSSLConfig(AdversarialConfig, ContentConfig):
     """Neighbours of a user in a modality."""
     observed_views: bool = False
     """A user's own items may be neighbours too."""
+    normalisation: Normalisation = "root"
+    """Of all graphs: each row over the root of its own sum (the paper), or symmetric, as in LightGCN, or one-sided (ours)."""
     n_heads: int = 4
     """Heads of the attention among modalities."""
     n_layers: int = 2
@@ -197,7 +200,7 @@ class MMSSL(nn.Module):
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Distinct users with one item and one negative each (Alg. 1); neighbours are chosen at the start of an epoch."""
         self.trained.note(train)
-        self.graph = BipartiteGraph.from_interactions(train, normalisation="root", device=device)
+        self.graph = BipartiteGraph.from_interactions(train, normalisation=self.config.normalisation, device=device)
         if self.adversary is not None:
             self.adversary.connect(self.graph)
         self.answers.outdated()
@@ -244,7 +247,7 @@ class MMSSL(nn.Module):
             kept = found.values > 0
             pairs.append((some[:, None].expand_as(kept)[kept], found.indices[kept]))
         user, item = (torch.cat(side) for side in zip(*pairs, strict=True))
-        return BipartiteGraph.from_pairs(user, item, self.graph.n_users, self.graph.n_items, normalisation="root")
+        return BipartiteGraph.from_pairs(user, item, self.graph.n_users, self.graph.n_items, normalisation=self.config.normalisation)
 
     def features(self, share: float = 0.0) -> list[Tables]:
         """Eq. 2: each modality's (U, D) and (I, D), with a share of the projected features dropped."""
