@@ -8,7 +8,7 @@
     h     = e^ + omega sum_m f^m / |f^m|,          s_ui = <h_u, h_i>                                                     (Eq. 12)
     loss  = BPR + lambda_2 sum_m contrast(h_u, e_u^m) + lambda_3 L_G                                           (Eqs. 7, 11, 13)
 
-A_r and A_c are the log's 0/1 matrix and its transpose, each row over the root of its own sum (other `normalisation`s are ours). L_G and its critic stand in
+A_r and A_c are the log's 0/1 matrix and its transpose, each row over the root of its own sum (`normalisation`). L_G and its critic stand in
 `monge.models.multimodal.adversarial`. An item that training never saw is scored by its features alone, F^m W_m + b_m in place of f_i^m.
 
 Source: Wei et al., "Multi-Modal Self-Supervised Learning for Recommendation", WWW 2023, and the authors' code (HKUDS/MMSSL). The paper
