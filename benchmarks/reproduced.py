@@ -130,6 +130,8 @@ def block(name: str) -> str:
     record = json.loads((RECORDS / f"{name}.json").read_text())
     environment = record["environment"]
     seeds = "one seed" if record["seeds"] == 1 else f"mean over {record['seeds']} seeds, in brackets each of them"
+    others = [f"{label} {len(row['by_seed'])}" for label, row in record["rows"].items() if len(row["by_seed"]) > record["seeds"]]
+    seeds += f" (more seeds: {', '.join(others)}; in brackets each of them)" if others else ""
     said = f"{record['data']}, {record['protocol']['name']}; {seeds}."
     if record.get("trials"):
         said += f" Options: for every model with a space to search the best of {record['trials']} settings on validation."

@@ -14,10 +14,12 @@ import pytest
 from rich.console import Console
 
 import monge
+from monge.api import Watch
 from monge.data import Split, add_noise
 from monge.errors import ConfigError, DataError, RunError, UnknownNameError
 from monge.evaluation import compare_paired
 from monge.experiments import EXPERIMENTS, Experiment, Variant, reproduce
+from monge.experiments.elsewhere import take_over
 from monge.experiments.papers import find_experiment
 from monge.models import find_model
 from monge.options import build_config, option_names
@@ -133,6 +135,49 @@ def test_what_authors_chose_for_their_data_is_searched_elsewhere(toy: Path, monk
     assert second != first
 
 
+def test_a_row_may_have_more_seeds_and_runs_may_come_from_elsewhere(toy: Path) -> None:
+    record = reproduce("toy/table", out=toy, seeds=1, seeds_of={"SASRec": 3})
+    assert {label: len(row["by_seed"]) for label, row in record["rows"].items()} == {"Popular": 1, "SASRec, slow": 1, "SASRec": 3}
+    assert record["against"]
+    again = toy.with_name("again")
+    copied = reproduce("toy/table", out=again, seeds=2, runs_from=[toy.parent, toy])["rows"]
+    runs = {path.relative_to(toy): path.read_text() for path in toy.glob("*/seed*/run.json")}
+    taken = {path.relative_to(again): path.read_text() for path in again.glob("*/seed*/run.json")}
+    assert {place: taken[place] for place in runs if place in taken} == {place: runs[place] for place in runs if place in taken}
+    assert set(taken) - set(runs) == {Path("SASRec-slow/seed1/run.json")}  # trained here
+    assert copied["SASRec"]["by_seed"] == record["rows"]["SASRec"]["by_seed"][:2]
+    assert json.loads((again / "SASRec" / "seed0" / "result.json").read_text())["run"] == str(again / "SASRec" / "seed0")
+    split = Split.load(toy / "split.safetensors")
+    harder = replace(split, test=replace(split.test, truth=split.validation.truth))
+    watch = Watch()
+    for given, expected in ((split, True), (harder, False)):
+        place = toy.with_name(f"taken-{expected}") / "seed0"
+        place.parent.mkdir()
+        options = {**TOY.options, "learning_rate": 1e-2, "seed": 0}
+        take_over([toy], place, "sasrec", options, given, watch)
+        assert place.exists() == expected  # other queries: another run
+
+
+def test_each_seed_may_have_a_split_of_its_own(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"train": 0.5, "validation": 0.2, "test": 0.3}
+    table = replace(
+        TOY, protocol="ratio", protocol_options=options, split_by_seed=True, variants=TOY.variants[::2], against=[("SASRec", "Popular")]
+    )
+    monkeypatch.setitem(EXPERIMENTS, "toy/splits", table)
+    record = reproduce("toy/splits", out=toy, seeds=2, seeds_of={"SASRec": 3}, options={"learning_rate": 1e-2})
+    assert {label: len(row["by_seed"]) for label, row in record["rows"].items()} == {"Popular": 2, "SASRec": 3}
+    assert record["rows"]["Popular"]["by_seed"][0] != record["rows"]["Popular"]["by_seed"][1]
+    splits = [Split.load(path) for path in (toy / "split.safetensors", toy / "split-seed-1.safetensors")]
+    assert [split.options["seed"] for split in splits] == [0, 1]
+    runs = {
+        label: [monge.load_run(toy / label / f"seed{seed}").evaluate(["mrr"]).values["mrr"] for seed in (0, 1)]
+        for label in ("SASRec", "Popular")
+    }
+    by_hand = compare_paired(np.concatenate(runs["SASRec"]), np.concatenate(runs["Popular"]))  # the seeds that both have, in turn
+    found = next(one for one in record["against"] if one["metric"] == "mrr")
+    assert (found["difference"], found["p_t"]) == (pytest.approx(by_hand.difference), pytest.approx(by_hand.p_t))
+
+
 def test_a_search_may_leave_out_what_its_row_has(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variant = Variant(label="deep", model="sasrec", options={"n_layers": 2}, searched_with={"n_layers": 1, "dropout": 0.0})
     monkeypatch.setitem(EXPERIMENTS, "toy/search", replace(TOY, variants=(variant,), against=()))
@@ -176,7 +221,9 @@ def test_options_that_another_table_chose(toy: Path, monkeypatch: pytest.MonkeyP
         reproduce("toy/fast", out=third, seeds=1, options_from=toy)
     for other, sentence in (
         ({"options_from": place}, "no row was tuned"),
-        ({"options_from": toy / "none"}, "no record of an experiment"),
+        ({"options_from": toy / "none"}, "no such folder; --options-from and --runs-from need one that monge reproduce filled"),
+        ({"options_from": toy.parent}, "no record of an experiment"),
+        ({"runs_from": [toy, toy / "none"]}, "no such folder"),
         ({"options_from": toy, "data": "fewer.csv"}, "chosen on another training part"),
     ):
         with pytest.raises(RunError, match=sentence) as error:
@@ -279,6 +326,10 @@ def test_what_is_asked_wrongly_is_told(toy: Path) -> None:
 def test_the_table_on_the_command_line(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tests.cli.command import monge_cli
 
+    done = monge_cli(
+        capsys, "reproduce", "toy/table", "--out", toy, "--seeds", "1", "--seeds-of", "SASRec, slow=2", "--option", "epochs=1", "--json"
+    )
+    assert len(json.loads(done.out)["rows"]["SASRec, slow"]["by_seed"]) == 2
     done = monge_cli(capsys, "reproduce", "toy/table", "--out", toy, "--seeds", "2", "--option", "epochs=1", "--json")
     record: dict[str, Any] = json.loads(done.out)
     assert record["command"].startswith("monge reproduce toy/table")

@@ -113,10 +113,10 @@ def train(
 
     if resume and directory is not None:
         info = directory.info()
+        _same_options(info, model, asdict(config), asdict(training))
         if info["state"] == "finished":
             watch.message(f"{directory.path} is finished already")
             return load_run(directory.path, trusted=[model])
-        _same_options(info, model, asdict(config), asdict(training))
         split = directory.split()
         name = info["data"]["name"]
     else:

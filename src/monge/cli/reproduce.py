@@ -17,12 +17,20 @@ from monge.cli.options import DATA_OPTIONS, data_options, key_values, taken
 @click.option("--data", help="A data set or a file, in place of the experiment's own.")
 @click.option("--out", type=click.Path(path_type=Path), help=r"Where everything goes. \[default: runs/reproduce/NAME-DATA]")
 @click.option("--seeds", default=3, show_default=True, help="How many seeds.")
+@click.option("--seeds-of", multiple=True, metavar="LABEL=N", help="How many seeds this row has instead; repeatable.")
 @click.option("--trials", default=0, show_default=True, help="Settings that each row tries first, on validation alone; 0: none.")
 @click.option(
     "--options-from",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Take each model's options from an experiment on the same split that was called with --trials.",
+)
+@click.option(
+    "--runs-from",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Copy finished runs of another experiment where they are the very runs that would be trained; repeatable.",
 )
 @click.option("--only", multiple=True, metavar="LABEL", help="Only this row; repeatable.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of models and training, e.g. epochs=5; repeatable.")
@@ -53,7 +61,9 @@ def reproduce(name: str | None, **values: Any) -> None:
         out=values["out"],
         seeds=values["seeds"],
         trials=values["trials"],
+        seeds_of=_seeds_of(values["seeds_of"]),
         options_from=values["options_from"],
+        runs_from=values["runs_from"],
         only=values["only"],
         data_options=taken(values, DATA_OPTIONS),
         options=key_values(values["options"], "--option"),
@@ -64,3 +74,14 @@ def reproduce(name: str | None, **values: Any) -> None:
         print_json(record)
         return
     stdout.print(experiment_table(record))
+
+
+def _seeds_of(pairs: tuple[str, ...]) -> dict[str, int]:
+    """`("SA-VAE=5",)` -> {"SA-VAE": 5}."""
+    found: dict[str, int] = {}
+    for pair in pairs:
+        label, equals, number = pair.rpartition("=")
+        if not equals or not number.isdigit():
+            raise click.UsageError(f"--seeds-of takes LABEL=N with a whole number; got {pair!r}")
+        found[label] = int(number)
+    return found

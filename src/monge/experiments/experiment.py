@@ -62,6 +62,8 @@ class Experiment:
     protocol_otherwise: str = ""
     """The protocol for data with which no split was published, where the experiment asks for such a one."""
     protocol_options: Mapping[str, Any] = field(default_factory=dict)
+    split_by_seed: bool = False
+    """Each seed has a split of its own, the protocol's option `seed` being the same number; then rows that are not seeded vary too."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of training and of models, for every variant that has them."""
     against: Sequence[tuple[str, str]] = ()

@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from monge.api import Watch, load_run, make_split, train, tune
-from monge.api.preparing import configs_of, with_content_for
-from monge.api.splitting import PUBLISHED, read_for
-from monge.data import Queries, Split, add_noise, has_published_split
+from monge.api import Watch, load_run, train, tune
+from monge.data import Queries, Split
 from monge.data.files import write_atomically
 from monge.errors import ConfigError, RunError, UnknownNameError, nearest
 from monge.evaluation import Evaluation, bootstrap_interval, compare_paired, standard_groups
+from monge.experiments.elsewhere import chosen_there, take_over
 from monge.experiments.experiment import Experiment, Variant
 from monge.experiments.papers import find_experiment
+from monge.experiments.splits import experiments_split, split_of
 from monge.models import find_model
-from monge.options import build_config, defaults_of, option_names
+from monge.options import build_config, option_names
 from monge.training.environment import environment
 from monge.training.loop import TrainingConfig
-from monge.training.run import RunDirectory, disk_errors
+from monge.training.run import disk_errors
 
 Values = dict[str, npt.NDArray[np.float64]]
-"""Metric -> (Q,) one value a query, mean over the seeds."""
+"""Metric -> (Q,) one value a query."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeedValues:
+    """A row's values by seed."""
+
+    by_seed: list[Values]
+    same_queries: bool
+    """Whether all seeds answer the same queries; else each has a split of its own."""
+
+    def over(self, metric: str, n_seeds: int | None = None) -> npt.NDArray[np.float64]:
+        """One value a query: the mean over the first seeds (None: all); where the queries differ, those of each seed in turn."""
+        some = [one[metric] for one in self.by_seed[:n_seeds]]
+        return np.mean(some, axis=0) if self.same_queries else np.concatenate(some)
 
 
 def reproduce(
@@ -39,7 +52,9 @@ def reproduce(
     out: str | Path | None = None,
     seeds: int = 3,
     trials: int = 0,
+    seeds_of: Mapping[str, int] | None = None,
     options_from: str | Path | None = None,
+    runs_from: Sequence[str | Path] = (),
     only: Sequence[str] = (),
     data_options: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -53,11 +68,13 @@ def reproduce(
         data: a data set's name or file; by default the experiment's.
         out: where runs, split and record go; by default runs/reproduce/NAME-DATA. Called again it goes on where it stopped.
         seeds: how many (0, 1, ...).
+        seeds_of: label of a variant -> how many it has instead.
         trials: settings that each variant tries first, on validation alone, over the space that its model declares; its seeds then
             train with the best. 0: as the experiment says. A model without a space stays as it is.
         options_from: the folder of an experiment on the same split that was called with `trials`: every row takes the options of the row
-            like it there (`Variant.like`), but for those that are what the row is about. A run that is finished there with the same
-            options and seed is copied, not trained again.
+            like it there (`Variant.like`), but for those that are what the row is about.
+        runs_from: folders of experiments whose finished runs are copied where they are the very runs that would be trained (the same
+            split, model, options and seed); `options_from` is one of them.
         only: labels of variants; by default all.
         data_options: how the log is read and filtered (`rating_at_least`, columns).
         options: of training and models, over the experiment's own (`{"epochs": 5}`).
@@ -73,20 +90,26 @@ def reproduce(
     """
     experiment = find_experiment(name)
     watch = watch or Watch()
-    if seeds < 1:
-        raise ConfigError(f"--seeds must be at least 1; got {seeds}")
+    each = dict(seeds_of or {})
+    for number in (seeds, *each.values()):
+        if number < 1:
+            raise ConfigError(f"--seeds must be at least 1; got {number}")
     if trials < 0:
         raise ConfigError(f"--trials must be at least 0; got {trials}")
     if trials and options_from is not None:
         raise ConfigError("--trials chooses the options of every row itself; leave out --options-from, or --trials")
     labels = [variant.label for variant in experiment.variants]
-    for label in only:
+    for label in (*only, *each):
         if label not in labels:
             raise UnknownNameError(f"{name} has no variant {label!r}{nearest(label, labels)}")
     data = data or experiment.data
     folder = Path(out) if out is not None else Path("runs") / "reproduce" / f"{name.replace('/', '-')}-{Path(data).name.split('.')[0]}"
     source = None if options_from is None else Path(options_from)
-    fingerprint, before = (None, {}) if source is None else _chosen(source, experiment)
+    sources = [*([] if source is None else [source]), *map(Path, runs_from)]
+    for other in sources:
+        if not other.is_dir():
+            raise RunError(f"{other}: no such folder; --options-from and --runs-from need one that monge reproduce filled")
+    fingerprint, before = (None, {}) if source is None else chosen_there(source, experiment)
     asked = {"experiment": name, "data": data, "data_options": dict(data_options or {})}
     asked |= ({"trials": trials} if trials else {}) | ({"options_from": before} if source else {})
 
@@ -94,7 +117,7 @@ def reproduce(
         if fingerprint not in (None, split.train.fingerprint):
             raise RunError(f"{source}: its options were chosen on another training part than this experiment's; name another folder")
 
-    split = _split(experiment, folder, asked, check, watch)
+    split = experiments_split(experiment, folder, asked, check, watch)
     record: dict[str, Any] = {
         "experiment": name,
         "title": experiment.title,
@@ -113,15 +136,19 @@ def reproduce(
         "rows": {},
         "against": [],
     }
-    values: dict[str, Values] = {}
+    values: dict[str, SeedValues] = {}
     for variant in experiment.variants:
         if only and variant.label not in only:
             continue
         watch.message(f"== {variant.label}")
-        trained_on = _noisy(_split_of(experiment, variant, data, folder, data_options or {}, watch), variant.noise_ratio)
+        varies = variant.seeded or experiment.split_by_seed
+        splits = [
+            split_of(experiment, variant, seed, data, folder, data_options or {}, watch)
+            for seed in range(each.get(variant.label, seeds) if varies else 1)
+        ]
         try:
             chosen = before.get(variant.label, {})
-            row = _variant(experiment, variant, folder, trained_on, seeds, trials, chosen, options or {}, source, watch)
+            row = _variant(experiment, variant, folder, splits, trials, chosen, options or {}, sources, watch)
         except ConfigError as error:
             if not variant.may_not_fit or isinstance(error, UnknownNameError):
                 raise
@@ -140,106 +167,6 @@ def reproduce(
     return record
 
 
-def _chosen(folder: Path, experiment: Experiment) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The fingerprint of the training part that another experiment was tuned on, and label of this one -> the options of the row like it.
-
-    Raises:
-        RunError: there is no record, nothing was tuned, or a row that one here is said to be like is missing.
-    """
-    try:
-        record = json.loads((folder / "record.json").read_text())
-        found = {
-            label: {"model": row["model"], "options": {**row.get("fixed", {}), **row["tuned"]["options"]}}
-            for label, row in record["rows"].items()
-            if row["tuned"]
-        }
-        fingerprint = str(record["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder}: no record of an experiment; --options-from needs a folder that monge reproduce filled") from error
-    if not found:
-        raise RunError(f"{folder}: no row was tuned; call its monge reproduce with --trials")
-    for variant in experiment.variants:
-        if variant.like and variant.like not in found and hasattr(find_model(variant.model).Config, "space"):
-            raise RunError(
-                f"{folder} has no tuned row {variant.like!r}, which {variant.label!r} takes its options from; finish that table first"
-            )
-    return fingerprint, {variant.label: _like(variant, found) for variant in experiment.variants}
-
-
-def _like(variant: Variant, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The options of the row of another table that is like a variant; empty where there is none."""
-    for label in (variant.like, variant.label):
-        if label in found and found[label]["model"] == variant.model:
-            return dict(found[label]["options"])
-    return next((dict(row["options"]) for row in found.values() if row["model"] == variant.model), {})
-
-
-def _split(experiment: Experiment, folder: Path, asked: Mapping[str, Any], check: Callable[[Split], None], watch: Watch) -> Split:
-    """The experiment's split: made once, checked, kept in the folder with what was asked for."""
-    path, about = folder / "split.safetensors", folder / "experiment.json"
-    if path.exists():
-        try:
-            found = json.loads(about.read_text())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{about}: missing or damaged; choose another --out") from error
-        if found != asked:
-            holds = f"{found.get('experiment')} on {found.get('data')}"
-            raise RunError(f"{folder} holds {holds}, or other data options, trials or --options-from; choose another --out")
-        split = Split.load(path)
-        check(split)
-        return split
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} exists and is not empty; choose another --out")
-    split = _made(experiment, {}, asked["data"], asked["data_options"], watch)
-    check(split)
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(about, json.dumps(asked) + "\n")
-        split.save(path)
-    return split
-
-
-def _made(experiment: Experiment, options: Mapping[str, Any], data: str, data_options: Mapping[str, Any], watch: Watch) -> Split:
-    """A split by the experiment's protocol, with options on top of the experiment's."""
-    options = {**experiment.protocol_options, **options}
-    protocol = experiment.protocol
-    if (
-        protocol == PUBLISHED
-        and experiment.protocol_otherwise
-        and not has_published_split(data, split_column=data_options.get("split_column"))
-    ):
-        protocol = experiment.protocol_otherwise
-    log = read_for(protocol, data, options, echo=watch.message, **data_options)
-    return log if isinstance(log, Split) else make_split(log, protocol, options)
-
-
-def _split_of(experiment: Experiment, variant: Variant, data: str, folder: Path, data_options: Mapping[str, Any], watch: Watch) -> Path:
-    """The experiment's split file, or the one that a variant has for itself."""
-    if not variant.split:
-        return folder / "split.safetensors"
-    path = folder / f"split-{_file_name(variant.split)}.safetensors"
-    if not path.exists():
-        split = _made(experiment, variant.split, data, data_options, watch)
-        with disk_errors(folder):
-            split.save(path)
-    return path
-
-
-def _file_name(options: Mapping[str, Any]) -> str:
-    return re.sub(r"[^\w.-]+", "-", "-".join(f"{name}-{value}" for name, value in options.items()))
-
-
-def _noisy(split: Path, ratio: float) -> Path:
-    """The file of the split, or of the one with noise in its training part: made once, kept beside it."""
-    if not ratio:
-        return split
-    path = split.with_name(split.name.replace("split", f"noise-{ratio:g}", 1))
-    if not path.exists():
-        with disk_errors(split.parent):
-            add_noise(Split.load(split), ratio=ratio).save(path)
-    return path
-
-
 def _column(found: Evaluation, queries: Queries, column: str) -> npt.NDArray[np.float64]:
     """(queries of the group,) the values of a column; see `Experiment.metrics`."""
     label, _, rest = column.partition(" ")
@@ -253,21 +180,19 @@ def _variant(
     experiment: Experiment,
     variant: Variant,
     folder: Path,
-    split: Path,
-    seeds: int,
+    splits: Sequence[Path],
     trials: int,
     before: Mapping[str, Any],
     options: Mapping[str, Any],
-    source: Path | None,
+    sources: Sequence[Path],
     watch: Watch,
-) -> tuple[dict[str, Any], Values]:
-    """One row: all its seeds trained (or found, in SOURCE too), their metrics, and per query the mean over them."""
+) -> tuple[dict[str, Any], SeedValues]:
+    """One row: all its seeds, one for each split, trained (or found, in other folders too), their metrics, and a value a query."""
     known = {*option_names(find_model(variant.model).Config), *option_names(TrainingConfig)}
     searches = trials > 0 and hasattr(find_model(variant.model).Config, "space")
     chosen = {**experiment.options, **variant.untuned, **before, **variant.options, **options}
     own = {*variant.untuned, *variant.options}
     chosen = {option: value for option, value in chosen.items() if option in known or option in own}
-    used = Split.load(split)
     metrics = list(dict.fromkeys(column.rpartition(" ")[2] for column in experiment.metrics))
     place = folder / re.sub(r"[^\w.-]+", "-", variant.label).strip("-")
     select = str(chosen.get("select", "ndcg@10"))
@@ -278,7 +203,7 @@ def _variant(
         given = {option: value for option, value in chosen.items() if option != "select" and option not in open_to_search}
         given |= variant.searched_with
         study = tune(
-            variant.model, str(split), trials=trials, metric=select, out=place / "study", start=variant.untuned, watch=watch, **given
+            variant.model, str(splits[0]), trials=trials, metric=select, out=place / "study", start=variant.untuned, watch=watch, **given
         )
         tuned = {
             "trials": len(study.trials),
@@ -294,10 +219,12 @@ def _variant(
     seconds: list[float] = []
     epochs: list[dict[str, int | None]] = []
     groups: list[list[dict[str, Any]]] = []
-    for seed in range(seeds if variant.seeded else 1):
-        path = place / f"seed{seed}"
-        if source is not None and not path.exists():
-            _take_over(source, path, variant.model, {**chosen, "seed": seed}, used, watch)
+    tests: list[Queries] = []
+    for seed, split in enumerate(splits):
+        path, used = place / f"seed{seed}", Split.load(split)
+        tests.append(used.test)
+        if sources and not path.exists():
+            take_over(sources, path, variant.model, {**chosen, "seed": seed}, used, watch)
         run = train(
             variant.model,
             str(split),
@@ -318,6 +245,7 @@ def _variant(
         validation.append(run.result["validation"][select]["mean"])
         seconds.append(run.result["seconds"]["training"])
         epochs.append({"best": run.result["best_epoch"], "trained": run.result["epochs"]})
+    values = SeedValues(per_query, all(_same_queries(tests[0], test) for test in tests))
     row = {
         "model": variant.model,
         "options": chosen,
@@ -331,68 +259,16 @@ def _variant(
         "seconds": seconds,
         "epochs": epochs,
         "n_queries": {column: len(values) for column, values in per_query[0].items()},
-        "interval": {column: _interval(np.mean([one[column] for one in per_query], axis=0)) for column in experiment.metrics},
+        "interval": {column: _interval(values.over(column)) for column in experiment.metrics},
     }
     if groups:
         row["groups"] = groups
-    return row, {metric: np.mean([one[metric] for one in per_query], axis=0) for metric in experiment.metrics}
+    return row, values
 
 
-def _take_over(source: Path, path: Path, model: str, options: Mapping[str, Any], split: Split, watch: Watch) -> None:
-    """Copy another experiment's finished run to `path` where it is the very run that would be trained; else nothing.
-
-    The same model, options, training part, queries and item content; it may be of another commit, which its run.json names.
-    """
-    cls = find_model(model)
-    config, training = configs_of(model, cls, options)
-    wanted = _plain({"model": model, "config": asdict(config), "training": asdict(training)})
-    for about in sorted(source.glob(f"*/seed{training.seed}/run.json")):
-        directory = RunDirectory(about.parent)
-        try:
-            info = directory.info()
-        except RunError:
-            continue
-        if info["state"] != "finished" or info["data"].get("fingerprint") != split.train.fingerprint:
-            continue
-        found = {  # a run that is older than an option had its default
-            "model": info["model"]["name"],
-            "config": defaults_of(cls.Config) | info["model"]["config"],
-            "training": defaults_of(TrainingConfig) | info["training"],
-        }
-        if _plain(found) != wanted or not _same_split(directory.split(), with_content_for(cls, split)):
-            continue
-        half = path.with_name(f".{path.name}")
-        with disk_errors(path.parent):
-            shutil.rmtree(half, ignore_errors=True)
-            shutil.copytree(about.parent, half)
-            copied = RunDirectory(half)
-            copied.write_json("result.json", {**copied.read_json("result.json"), "run": str(path)})
-            half.rename(path)
-        commit = info["environment"].get("commit")
-        watch.message(f"{path}: taken from {about.parent}, which was trained with the same options (commit {commit})")
-        return
-
-
-def _same_split(a: Split, b: Split) -> bool:
-    """The same rows to learn from, content of the items, and queries."""
-    return _contents(a) == _contents(b)
-
-
-def _contents(split: Split) -> dict[str, Any]:
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    headers = {name: one.pack(arrays, f"modality.{name}") for name, one in split.train.modalities.items()}
-    for part, queries in (("validation", split.validation), ("test", split.test)):
-        arrays[f"{part}.user"] = queries.user
-        for name in ("history", "truth", "candidates", "negatives"):
-            rows = getattr(queries, name)
-            if rows is not None:
-                arrays[f"{part}.{name}.values"], arrays[f"{part}.{name}.offsets"] = rows.values, rows.offsets
-    widths = {name: header["width"] for name, header in headers.items()}
-    return {"train": split.train.fingerprint, "widths": widths} | {name: (array.shape, array.tobytes()) for name, array in arrays.items()}
-
-
-def _plain(values: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(values, default=str))
+def _same_queries(a: Queries, b: Queries) -> bool:
+    """Whether they ask the same of the same users, in the same order; what they know and their negatives may differ."""
+    return np.array_equal(a.user, b.user) and np.array_equal(a.truth.values, b.truth.values)
 
 
 def _space_of(model: str, options: Mapping[str, Any]) -> Mapping[str, str]:
@@ -406,10 +282,15 @@ def _interval(values: npt.NDArray[np.float64]) -> list[float]:
     return list(bootstrap_interval(values)) if len(values) else []
 
 
-def _compared(a: str, b: str, metric: str, values: Mapping[str, Values], experiment: Experiment) -> dict[str, Any]:
-    """A against B on the test queries, each query's value being the mean over the seeds; the paper's gain beside ours."""
-    ours = compare_paired(values[a][metric], values[b][metric])
-    base = float(values[b][metric].mean())
+def _compared(a: str, b: str, metric: str, values: Mapping[str, SeedValues], experiment: Experiment) -> dict[str, Any]:
+    """A against B on the test queries, each query's value being the mean over the seeds; the paper's gain beside ours.
+
+    Where each seed has a split of its own, both are taken on the seeds that both have.
+    """
+    common = min(len(values[a].by_seed), len(values[b].by_seed)) if experiment.split_by_seed else None
+    of_a, of_b = (values[label].over(metric, common) for label in (a, b))
+    ours = compare_paired(of_a, of_b)
+    base = float(of_b.mean())
     paper = {variant.label: variant.paper.get(metric) for variant in experiment.variants}
     printed_a, printed_b = paper[a], paper[b]
     return {
