@@ -92,6 +92,22 @@ def test_trivial_models_rank_within_the_domain(name: str) -> None:
     assert {row["item_id"] for row in run.recommend("u3", domain="b", k=6, include_seen=True)} == {f"i{item}" for item in range(6, 12)}
 
 
+@pytest.mark.parametrize("name", ["domain-sasrec", "domain-multvae", "domain-svae"])
+def test_one_domain_alone_answers_the_unknown_by_what_was_asked_for(name: str) -> None:
+    split = cross_domain(tastes(), **{**SPLIT, "cold_start": 0.4})
+    run = monge.train(name, split, **{**QUICK, "epochs": 1})
+    assert split.train.examples is not None
+    counts = np.bincount(split.train.examples.truth.values, minlength=split.train.n_items)
+    assert not np.array_equal(counts, split.train.item_counts)
+    cold = np.array([label is not None for label in split.test.groups["cold-start"].tolist()])
+    queries = split.test.take(np.flatnonzero(cold))
+    assert queries.domain is not None
+    found = scores(run.model, queries).numpy()
+    for row, domain in zip(found, queries.domain, strict=True):
+        own = Domains.of(split.train.item_columns).of_item == domain
+        assert row[own].tolist() == counts[own].tolist()
+
+
 def test_what_stands_in_a_masked_latent_does_not_matter() -> None:
     log = rounds()
     model = made(log)

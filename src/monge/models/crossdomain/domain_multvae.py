@@ -30,7 +30,7 @@ class DomainMultVAEConfig(MultVAEConfig):
 
 
 class DomainMultVAE(PerDomain):
-    """One MultVAE a domain; queries without a history in their domain get the domain's counts."""
+    """One MultVAE a domain; queries without a history in their domain get the counts of its targets."""
 
     Config: ClassVar = DomainMultVAEConfig
 

@@ -38,7 +38,7 @@ class DomainSASRecConfig(SASRecConfig):
 
 
 class DomainSASRec(PerDomain):
-    """One SASRec a domain; queries without a history in their domain get the domain's counts."""
+    """One SASRec a domain; queries without a history in their domain get the counts of its targets."""
 
     Config: ClassVar = DomainSASRecConfig
 

@@ -23,7 +23,7 @@ class DomainSVAEConfig(SVAEConfig):
 
 
 class DomainSVAE(PerDomain):
-    """One SVAE a domain; queries without a history in their domain get the domain's counts."""
+    """One SVAE a domain; queries without a history in their domain get the counts of its targets."""
 
     Config: ClassVar = DomainSVAEConfig
 

@@ -1,7 +1,7 @@
 """Single-domain models in a cross-domain table: one of them for each domain, none of which sees another domain's items.
 
 A domain's model learns from that domain's examples: the history there and the target behind it, a sequence each. A query with no history
-in its domain gets the domain's training counts as scores, which is all that such a model can say.
+in its domain gets as scores how often each item is a target there, which is all that such a model can say.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from monge.sampling import generator_for
 
 
 class PerDomain(nn.Module):
-    """One model a domain, over the domain's items numbered anew; queries without a history in their domain get the domain's counts.
+    """One model a domain, over the domain's items numbered anew; queries without a history in their domain get the counts of its targets.
 
     Args:
         config: of all of them.
@@ -51,7 +51,7 @@ class PerDomain(nn.Module):
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """(domain, batch) of all domains' models, in an order set by (seed, epoch)."""
-        self.counts.copy_(torch.from_numpy(train.item_counts))
+        self.counts.copy_(torch.from_numpy(examples_of(train).truth.values).bincount(minlength=train.n_items))
         made: list[Any] = [
             model.batches(domain_log(train, number), seed=seed, device=device)  # pyright: ignore[reportCallIssue]
             for number, model in enumerate(self.models)
@@ -77,7 +77,7 @@ class PerDomain(nn.Module):
         return scores_by_domain(self, queries, unused_KBT)
 
     def domain_scores(self, number: int, queries: QueryBatch, sequences_KBT: Tensor) -> Tensor:
-        """(B, items of the domain): the model's scores, and counts for queries without a history in the domain."""
+        """(B, items of the domain): the model's scores, and the targets' counts for queries without a history in the domain."""
         own = self.domain_of_item[queries.items] == number
         row = queries.row_of_item[own]
         lengths = torch.bincount(row, minlength=len(queries))
