@@ -205,6 +205,10 @@ def test_options_that_another_table_chose(toy: Path, monkeypatch: pytest.MonkeyP
     assert record["rows"]["wide"]["options"]["learning_rate"] == 1e-5  # no row of its name, so the first of its model
     assert own.options.items() <= record["rows"]["wide"]["options"].items()  # what a row is about stays
     assert record["options_from"] == str(toy)
+    kept = toy.with_name("kept.json")
+    kept.write_text((toy / "record.json").read_text())
+    of_file = reproduce("toy/other", out=toy.with_name("of-file"), seeds=1, options_from=kept, only=["as chosen"])
+    assert of_file["rows"]["as chosen"]["options"] == record["rows"]["as chosen"]["options"]
     runs = {label: (place / label / "seed0" / "run.json").read_text() for label in ("as-chosen", "wide")}
     assert runs["as-chosen"] == (toy / "SASRec" / "seed0" / "run.json").read_text()  # the very same run is not trained again
     assert runs["wide"] not in [about.read_text() for about in toy.glob("*/seed0/run.json")]

@@ -23,7 +23,7 @@ from monge.cli.options import DATA_OPTIONS, data_options, key_values, taken
     "--options-from",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Take each model's options from an experiment on the same split that was called with --trials.",
+    help="Take each model's options from an experiment on the same split that was called with --trials: its folder or record.json.",
 )
 @click.option(
     "--runs-from",

@@ -22,14 +22,18 @@ from monge.training.loop import TrainingConfig
 from monge.training.run import RunDirectory, disk_errors
 
 
-def chosen_there(folder: Path, experiment: Experiment) -> tuple[str, dict[str, dict[str, Any]]]:
+def chosen_there(place: Path, experiment: Experiment) -> tuple[str, dict[str, dict[str, Any]]]:
     """The fingerprint of the training part that another experiment was tuned on, and label of this one -> the options of the row like it.
+
+    Args:
+        place: the other experiment's folder, or a record file.
+        experiment: this one.
 
     Raises:
         RunError: there is no record, nothing was tuned, or a row that one here is said to be like is missing.
     """
     try:
-        record = json.loads((folder / "record.json").read_text())
+        record = json.loads((place if place.is_file() else place / "record.json").read_text())
         found = {
             label: {"model": row["model"], "options": {**row.get("fixed", {}), **row["tuned"]["options"]}}
             for label, row in record["rows"].items()
@@ -37,13 +41,15 @@ def chosen_there(folder: Path, experiment: Experiment) -> tuple[str, dict[str, d
         }
         fingerprint = str(record["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder}: no record of an experiment; --options-from needs a folder that monge reproduce filled") from error
+        raise RunError(
+            f"{place}: no record of an experiment; --options-from needs a folder that monge reproduce filled, or its record.json"
+        ) from error
     if not found:
-        raise RunError(f"{folder}: no row was tuned; call its monge reproduce with --trials")
+        raise RunError(f"{place}: no row was tuned; call its monge reproduce with --trials")
     for variant in experiment.variants:
         if variant.like and variant.like not in found and hasattr(find_model(variant.model).Config, "space"):
             raise RunError(
-                f"{folder} has no tuned row {variant.like!r}, which {variant.label!r} takes its options from; finish that table first"
+                f"{place} has no tuned row {variant.like!r}, which {variant.label!r} takes its options from; finish that table first"
             )
     return fingerprint, {variant.label: _like(variant, found) for variant in experiment.variants}
 

@@ -71,8 +71,8 @@ def reproduce(
         seeds_of: label of a variant -> how many it has instead.
         trials: settings that each variant tries first, on validation alone, over the space that its model declares; its seeds then
             train with the best. 0: as the experiment says. A model without a space stays as it is.
-        options_from: the folder of an experiment on the same split that was called with `trials`: every row takes the options of the row
-            like it there (`Variant.like`), but for those that are what the row is about.
+        options_from: the folder of an experiment on the same split that was called with `trials`, or its record (a file): every row takes
+            the options of the row like it there (`Variant.like`), but for those that are what the row is about.
         runs_from: folders of experiments whose finished runs are copied where they are the very runs that would be trained (the same
             split, model, options and seed); `options_from` is one of them.
         only: labels of variants; by default all.
@@ -105,7 +105,7 @@ def reproduce(
     data = data or experiment.data
     folder = Path(out) if out is not None else Path("runs") / "reproduce" / f"{name.replace('/', '-')}-{Path(data).name.split('.')[0]}"
     source = None if options_from is None else Path(options_from)
-    sources = [*([] if source is None else [source]), *map(Path, runs_from)]
+    sources = [*([] if source is None or source.is_file() else [source]), *map(Path, runs_from)]
     for other in sources:
         if not other.is_dir():
             raise RunError(f"{other}: no such folder; --options-from and --runs-from need one that monge reproduce filled")
