@@ -11,7 +11,7 @@ from benchmarks.record import RESULTS, Comparison
 
 PEER_NAMES = {"recbole": "RecBole", "rectools": "RecTools"}
 
-NO_SPEED = ("loss-study", "last-popular-i2vae")
+NO_SPEED = ("loss-study", "last-popular-i2vae", "mmssl-views")
 """Records of accuracy: other pages show them."""
 
 
@@ -29,6 +29,14 @@ def render(records: Iterable[Mapping[str, Any]]) -> str:
 def block() -> str:
     """All records as Markdown."""
     return render(read_records())
+
+
+def listed(name: str, folder: Path = RESULTS) -> str:
+    """The single numbers of one record, a line each, and what they were measured on."""
+    record = json.loads((folder / f"{name}.json").read_text())
+    numbers = {what: value for what, value in record["figures"].items() if isinstance(value, int | float)}
+    lines = "\n".join(f"- {what}: {_number(value)}" for what, value in numbers.items())
+    return f"{lines}\n\n{_provenance(record)}"
 
 
 def _section(record: Mapping[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""What MMSSL's views know: how many of a user's items, trained on or held out, are among the items that a modality finds most alike.
+"""What MMSSL's views know, and how its graph enlarges vectors.
+
+Views: how many of a user's items, trained on or held out, are among the items that a modality finds most alike, and how many items
+are so for anybody. Graph: the largest eigenvalue of A_c A_r, by which two layers can enlarge a vector.
 
     python -m benchmarks.views RUN
 
@@ -30,8 +33,18 @@ def share_in(graph: BipartiteGraph, users: np.ndarray, items: np.ndarray) -> flo
     return float(np.isin(users * graph.n_items + items, found).mean())
 
 
+def growth(graph: BipartiteGraph, *, steps: int = 200) -> float:
+    """The largest eigenvalue of to_items after to_users, by power iteration."""
+    vector, value = torch.ones(graph.n_items, 1), 0.0
+    for _ in range(steps):
+        vector = graph.to_items(graph.to_users(vector))
+        value = float(vector.norm())
+        vector = vector / value
+    return value
+
+
 def measure(path: Path) -> dict[str, float]:
-    """The shares, by modality."""
+    """The shares, by modality, and the growth of vectors by normalisation."""
     model = load_run(path).model
     assert isinstance(model, MMSSL)
     split = RunDirectory(path).split()
@@ -51,6 +64,12 @@ def measure(path: Path) -> dict[str, float]:
             how = "own items allowed" if observed else "own items hidden"
             figures[f"{name}, {how}: share of held-out items among the {k} most alike"] = share_in(graph, *held_out)
             figures[f"{name}, {how}: share of training items among the {k} most alike"] = share_in(graph, train.user, train.item)
+            has_view = graph.item_offsets.diff().numpy() > 0
+            figures[f"{name}, {how}: share of the items that are most alike to anybody"] = float(has_view.mean())
+            figures[f"{name}, {how}: share of the training pairs with such an item"] = float(has_view[train.item].mean())
+    for normalisation in ("root", "symmetric", "one-sided"):
+        graph = BipartiteGraph.from_interactions(train, normalisation=normalisation)
+        figures[f"largest eigenvalue of two layers, {normalisation}"] = growth(graph)
     return figures
 
 
