@@ -71,7 +71,14 @@ TABLE_2 = Experiment(
         Variant(label="SLMRec with CL", model="slmrec", options={"cl": True}, paper=_two(".0853 .0359")),
         Variant(label="MMSSL", model="mmssl", searched_with=WITHOUT_CRITIC, paper=_row(".0921 .0046 .0392")),
     ),
-    against=(("MMSSL", "SLMRec"), ("MMSSL", "LATTICE"), ("MMSSL", "LightGCN"), ("SLMRec", "LightGCN"), ("LATTICE", "LightGCN")),
+    against=(
+        ("MMSSL", "SCLRec"),
+        ("MMSSL", "LightGCN"),
+        ("MMSSL", "LATTICE"),
+        ("MMSSL", "SLMRec"),
+        ("SCLRec", "LightGCN"),
+        ("LATTICE", "LightGCN"),
+    ),
     notes=NOTES,
 )
 

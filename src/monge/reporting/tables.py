@@ -211,7 +211,10 @@ def experiment_table(record: Mapping[str, Any]) -> RenderableType:
         table.add_row(Text(plain(label)), *cells, Text(duration(sum(row["seconds"]) / len(row["seconds"]))))
     parts: list[RenderableType] = [Text(plain(f"{record['title']}: {record['data']}, {record['protocol']['name']}"), style="bold"), table]
     printed = any(row["paper"] for row in rows.values())
-    caption = f"Mean over queries and {record['seeds']} seeds ± half the range of the seeds"
+    n = record["seeds"]
+    others = ", ".join(f"{label} {len(row['by_seed'])}" for label, row in rows.items() if len(row["by_seed"]) > n)
+    caption = f"Mean over queries and {n} {'seed' if n == 1 else 'seeds'}" + (f" ({others})" if others else "")
+    caption += " ± half the range of the seeds" if n > 1 or others else ""
     caption += f"; below, in italics: what the paper prints ({record['source']})." if printed else "."
     if record.get("trials"):
         caption += f" Options: the best of {record['trials']} settings on validation, for every row that has a space to search."
