@@ -94,7 +94,7 @@ TABLE_3 = Experiment(
         Variant(label="r/p-GAE", model="mmssl", options={"generator": "gae"}, paper=_two(".0843 .0364")),
         Variant(label="w/o-ASL and w/o-CL", model="mmssl", options={"asl": False, "cl": False}),
         Variant(label="critic as wide as the code's", model="mmssl", options={"critic_shrink": 4}),
-        Variant(label="symmetric graphs", model="mmssl", options={"normalisation": "symmetric"}),
+        Variant(label="symmetric graphs, the default rate", model="mmssl", options={"normalisation": "symmetric", "learning_rate": 5.5e-4}),
         Variant(label="views from the log", model="mmssl", options={"views": "log"}),
         Variant(label="views empty, as released", model="mmssl", options={"views": "none"}),
         Variant(
@@ -122,7 +122,7 @@ TABLE_3 = Experiment(
         ("MMSSL", "w/o-GT"),
         ("MMSSL", "r/p-GAE"),
         ("MMSSL", "w/o-ASL and w/o-CL"),
-        ("MMSSL", "symmetric graphs"),
+        ("MMSSL", "symmetric graphs, the default rate"),
         ("MMSSL", "views from the log"),
         ("MMSSL", "views empty, as released"),
     ),
