@@ -1,6 +1,6 @@
 """What MMSSL's views know, and how its graph enlarges vectors.
 
-Views: how many of a user's items, trained on or held out, are among the items that a modality finds most alike, and how many items
+Rows: how long they are and how much they have in common. Views: how many of a user's items, trained on or held out, are among the items that a modality finds most alike, and how many items
 are so for anybody. Graph: the largest eigenvalue of A_c A_r, by which two layers can enlarge a vector.
 
     python -m benchmarks.views RUN
@@ -67,6 +67,11 @@ def measure(path: Path) -> dict[str, float]:
             has_view = graph.item_offsets.diff().numpy() > 0
             figures[f"{name}, {how}: share of the items that are most alike to anybody"] = float(has_view.mean())
             figures[f"{name}, {how}: share of the training pairs with such an item"] = float(has_view[train.item].mean())
+    for name, modality in train.modalities.items():
+        rows = modality.dense()[~modality.missing].astype(np.float64)
+        lengths, mean = np.linalg.norm(rows, axis=1), rows.mean(0)
+        figures[f"{name}: median length of a row"] = float(np.median(lengths))
+        figures[f"{name}: mean cosine of a row and the mean row"] = float((rows @ mean / lengths / np.linalg.norm(mean)).mean())
     for normalisation in ("root", "symmetric", "one-sided"):
         graph = BipartiteGraph.from_interactions(train, normalisation=normalisation)
         figures[f"largest eigenvalue of two layers, {normalisation}"] = growth(graph)
