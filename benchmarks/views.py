@@ -1,7 +1,8 @@
 """What MMSSL's views know, and how its graph enlarges vectors.
 
-Rows: how long they are and how much they have in common. Views: how many of a user's items, trained on or held out, are among the items that a modality finds most alike, and how many items
-are so for anybody. Graph: the largest eigenvalue of A_c A_r, by which two layers can enlarge a vector.
+Rows: how long they are and how much they have in common. Views: how many of a user's items, trained on or held out, are among the items
+that a modality finds most alike, and how many items are so for anybody. Graph: the largest eigenvalue of A_c A_r, by which two layers can
+enlarge a vector.
 
     python -m benchmarks.views RUN
 
