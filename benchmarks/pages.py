@@ -22,7 +22,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "beauty-published": beauty_table.published,
     "loss-study-settings": beauty_table.loss_settings,
     "loss-study": loss_study.block,
-    **({"mmssl-views": lambda: table.listed("mmssl-views")} if (table.RESULTS / "mmssl-views.json").exists() else {}),
+    "mmssl-views": lambda: table.listed("mmssl-views"),
     **{name: lambda name=name: reproduced.block(name) for name in reproduced.names()},
 }
 MARKER = re.compile(r"<!-- ([\w-]+):begin -->\n(.*?)<!-- \1:end -->", re.DOTALL)
