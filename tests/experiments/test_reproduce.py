@@ -21,11 +21,12 @@ from monge.evaluation import compare_paired
 from monge.experiments import EXPERIMENTS, Experiment, Variant, reproduce
 from monge.experiments.elsewhere import take_over
 from monge.experiments.papers import find_experiment
+from monge.experiments.reproduce import SeedValues, _same_queries
 from monge.models import find_model
 from monge.options import build_config, option_names
 from monge.reporting import experiment_table
 from monge.training.loop import TrainingConfig
-from tests.conftest import cycle_sequences
+from tests.conftest import cycle_sequences, queries_of
 
 TOY = Experiment(
     title="A toy",
@@ -176,6 +177,22 @@ def test_each_seed_may_have_a_split_of_its_own(toy: Path, monkeypatch: pytest.Mo
     by_hand = compare_paired(np.concatenate(runs["SASRec"]), np.concatenate(runs["Popular"]))  # the seeds that both have, in turn
     found = next(one for one in record["against"] if one["metric"] == "mrr")
     assert (found["difference"], found["p_t"]) == (pytest.approx(by_hand.difference), pytest.approx(by_hand.p_t))
+
+
+def test_groups_that_differ_by_seed_are_not_averaged_query_by_query() -> None:
+    queries = queries_of([[0]] * 3, [[1], [2], [1]], n_items=3, users=[0, 1, 2])
+    first, second = (
+        replace(queries, groups={"all": np.array(["a"] * 3, dtype=object), "clean": np.array(labels, dtype=object)})
+        for labels in (["a", None, "a"], ["a", "a", "a"])
+    )
+    same = {column: _same_queries(first, second, column) for column in ("mrr", "a all mrr", "a clean mrr")}
+    assert same == {"mrr": True, "a all mrr": True, "a clean mrr": False}
+    by_seed = [{"a all mrr": np.array([1.0, 2, 3]), "a clean mrr": np.array(clean)} for clean in ([1.0, 3], [1.0, 5, 9])]
+    values = SeedValues(by_seed, same)
+    assert values.over("a all mrr").tolist() == [1, 2, 3]
+    assert values.over("a clean mrr").tolist() == [1, 3, 1, 5, 9]
+    assert values.over("a clean mrr", 1).tolist() == [1, 3]
+    assert not _same_queries(first, replace(first, user=np.array([0, 1, 1])), "mrr")
 
 
 def test_a_search_may_leave_out_what_its_row_has(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,13 +36,13 @@ class SeedValues:
     """A row's values by seed."""
 
     by_seed: list[Values]
-    same_queries: bool
-    """Whether all seeds answer the same queries; else each has a split of its own."""
+    same_queries: Mapping[str, bool]
+    """Metric -> whether it is of the same queries in all seeds; else each has a split, or a group of the queries, of its own."""
 
     def over(self, metric: str, n_seeds: int | None = None) -> npt.NDArray[np.float64]:
         """One value a query: the mean over the first seeds (None: all); where the queries differ, those of each seed in turn."""
         some = [one[metric] for one in self.by_seed[:n_seeds]]
-        return np.mean(some, axis=0) if self.same_queries else np.concatenate(some)
+        return np.mean(some, axis=0) if self.same_queries[metric] else np.concatenate(some)
 
 
 def reproduce(
@@ -168,12 +168,8 @@ def reproduce(
 
 
 def _column(found: Evaluation, queries: Queries, column: str) -> npt.NDArray[np.float64]:
-    """(queries of the group,) the values of a column; see `Experiment.metrics`."""
-    label, _, rest = column.partition(" ")
-    if not rest:
-        return found.values[column]
-    group, _, metric = rest.rpartition(" ")
-    return found.values[metric][queries.groups[group] == label]
+    """(queries of the group,) the values of a column."""
+    return found.values[column.rpartition(" ")[2]][_of_column(queries, column)]
 
 
 def _variant(
@@ -245,7 +241,8 @@ def _variant(
         validation.append(run.result["validation"][select]["mean"])
         seconds.append(run.result["seconds"]["training"])
         epochs.append({"best": run.result["best_epoch"], "trained": run.result["epochs"]})
-    values = SeedValues(per_query, all(_same_queries(tests[0], test) for test in tests))
+    same = {column: all(_same_queries(tests[0], test, column) for test in tests) for column in experiment.metrics}
+    values = SeedValues(per_query, same)
     row = {
         "model": variant.model,
         "options": chosen,
@@ -266,9 +263,16 @@ def _variant(
     return row, values
 
 
-def _same_queries(a: Queries, b: Queries) -> bool:
-    """Whether they ask the same of the same users, in the same order; what they know and their negatives may differ."""
-    return np.array_equal(a.user, b.user) and np.array_equal(a.truth.values, b.truth.values)
+def _same_queries(a: Queries, b: Queries, column: str) -> bool:
+    """Whether a column is of the same users and truths, in the same order; what is known of them and their negatives may differ."""
+    in_a, in_b = _of_column(a, column), _of_column(b, column)
+    return np.array_equal(a.user[in_a], b.user[in_b]) and np.array_equal(a.truth.take(in_a).values, b.truth.take(in_b).values)
+
+
+def _of_column(queries: Queries, column: str) -> npt.NDArray[np.int64]:
+    """The queries that a column is of; see `Experiment.metrics`."""
+    label, _, rest = column.partition(" ")
+    return np.flatnonzero(queries.groups[rest.rpartition(" ")[0]] == label) if rest else np.arange(len(queries))
 
 
 def _space_of(model: str, options: Mapping[str, Any]) -> Mapping[str, str]:
