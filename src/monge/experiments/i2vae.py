@@ -14,7 +14,7 @@ from typing import Any
 from monge.experiments.experiment import Experiment, Variant
 
 PAPER = 'Ning et al., "i2VAE: Interest Information Augmentation with Variational Regularizers", UAI 2025'
-SELECT: Mapping[str, Any] = {"select": "sampled_ndcg@10", "epochs": 100, "patience": 15}
+SELECT: Mapping[str, Any] = {"select": "sampled_ndcg@10", "epochs": 100, "patience": 10}
 GROUPS = ("long-tailed", "cold-start", "all")
 METRICS = ("sampled_ndcg@10", "sampled_hit@10")
 RELEASED_NOTES = (
