@@ -42,6 +42,60 @@ def printed_table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def domain_tables(record: dict[str, Any]) -> str:
+    """A table for each domain: groups with their queries, the paper's values below ours; folded, the intervals and each seed."""
+    tables = [_domain_table(record, domain, columns) for domain, columns in by_domain(record["metrics"]).items()]
+    return "\n\n".join([*tables, _folded("95 % intervals, and each seed", _intervals_table(record), _seeds_table(record))])
+
+
+def by_domain(metrics: list[str]) -> dict[str, list[str]]:
+    """The columns "domain group metric" of each domain; empty where the columns are plain metrics."""
+    domains: dict[str, list[str]] = {}
+    for column in metrics:
+        domain, _, rest = column.partition(" ")
+        if rest:
+            domains.setdefault(domain, []).append(column)
+    return domains
+
+
+def _domain_table(record: dict[str, Any], domain: str, columns: list[str]) -> str:
+    rows = record["rows"]
+    counted = next(iter(rows.values()))["n_queries"]
+    names = [f"{column.removeprefix(domain).strip()} ({counted[column]:,})" for column in columns]
+    lines = [f"| {domain} (queries) | {' | '.join(names)} |", f"| --- |{' ---: |' * len(columns)}"]
+    for label, row in rows.items():
+        means = (f"{row['mean'][column]:.4f}" for column in columns)
+        lines.append(f"| {label} | {' | '.join(means)} |")
+        printed = [_as_printed(row["paper"][column]) if column in row["paper"] else "" for column in columns]
+        if any(printed):
+            lines.append(f"| *as printed* | {' | '.join(f'*{value}*' if value else '' for value in printed)} |")
+    return "\n".join(lines)
+
+
+def _intervals_table(record: dict[str, Any]) -> str:
+    metrics = record["metrics"]
+    lines = [f"| over queries | {' | '.join(metrics)} |", f"| --- |{' ---: |' * len(metrics)}"]
+    for label, row in record["rows"].items():
+        ends = (row["interval"][metric] for metric in metrics)
+        lines.append(f"| {label} | {' | '.join(' to '.join(f'{end:.4f}' for end in pair) for pair in ends)} |")
+    return "\n".join(lines)
+
+
+def _seeds_table(record: dict[str, Any]) -> str:
+    """Each seed's value of the first metric over all queries of a domain."""
+    columns = [next(column for column in columns if " all " in column) for columns in by_domain(record["metrics"]).values()]
+    lines = [f"| each seed | {' | '.join(columns)} |", f"| --- |{' --- |' * len(columns)}"]
+    for label, row in record["rows"].items():
+        each = (", ".join(f"{one[column]:.4f}" for one in row["by_seed"]) for column in columns)
+        lines.append(f"| {label} | {' | '.join(each)} |")
+    return "\n".join(lines)
+
+
+def _folded(title: str, *tables: str) -> str:
+    inside = "\n\n".join(tables)
+    return f"<details markdown>\n<summary>{title}</summary>\n\n{inside}\n\n</details>"
+
+
 def groups_tables(record: dict[str, Any]) -> str:
     """The table by groups of the queries; empty where the experiment has none."""
     tables = []
@@ -104,8 +158,8 @@ def comparisons(record: dict[str, Any]) -> str:
     if len(found) <= MANY:
         return against_table(found)
     select = next(iter(record["rows"].values()))["options"].get("select")
-    few = [one for one in found if one["metric"] == select]
-    folded = f"<details markdown>\n<summary>All {len(found)} comparisons</summary>\n\n{against_table(found)}\n\n</details>"
+    few = [one for one in found if one["metric"] == select or one["metric"].endswith(f" all {select}")]
+    folded = _folded(f"All {len(found)} comparisons", against_table(found))
     return f"{against_table(few)}\n\n{folded}" if few else folded
 
 
@@ -129,9 +183,11 @@ def block(name: str) -> str:
     """Both tables of a record, and where they come from."""
     record = json.loads((RECORDS / f"{name}.json").read_text())
     environment = record["environment"]
-    seeds = "one seed" if record["seeds"] == 1 else f"mean over {record['seeds']} seeds, in brackets each of them"
+    domains = by_domain(record["metrics"])
+    brackets = "" if domains else ", in brackets each of them"
+    seeds = "one seed" if record["seeds"] == 1 else f"mean over {record['seeds']} seeds{brackets}"
     others = [f"{label} {len(row['by_seed'])}" for label, row in record["rows"].items() if len(row["by_seed"]) > record["seeds"]]
-    seeds += f" (more seeds: {', '.join(others)}; in brackets each of them)" if others else ""
+    seeds += f" (more seeds: {', '.join(others)}{brackets.replace(',', ';')})" if others else ""
     said = f"{record['data']}, {record['protocol']['name']}; {seeds}."
     if record.get("trials"):
         said += f" Options: for every model with a space to search the best of {record['trials']} settings on validation."
@@ -143,11 +199,11 @@ def block(name: str) -> str:
     source += f"{environment['processor']}, torch {environment['torch']}, {environment['date'][:10]})."
     parts = (
         said,
-        rows_table(record),
+        domain_tables(record) if domains else rows_table(record),
         groups_tables(record),
         cut_short(record),
         chosen_table(record),
-        printed_table(record),
+        "" if domains else printed_table(record),
         comparisons(record),
         source,
     )

@@ -90,3 +90,36 @@ def test_groups_are_shown_with_their_counts_and_means_over_the_seeds():
     assert popularity.splitlines()[2:] == ["| A | 0.4000 |", "| B | 0.5000 |"]
     assert reproduced.groups_tables(record | {"group_metrics": []}).count("mrr by") == 2
     assert reproduced.groups_tables(record | {"rows": {"C": {}}}) == ""
+
+
+def test_columns_of_domains_make_a_table_each_with_the_printed_values_below() -> None:
+    metrics = ["cloth all ndcg@10", "cloth cold-start ndcg@10", "sport all ndcg@10"]
+
+    def row(*values: float, paper: dict[str, float] | None = None) -> dict[str, object]:
+        means = dict(zip(metrics, values, strict=True))
+        intervals = {metric: [value - 0.1, value + 0.1] for metric, value in means.items()}
+        each = [means, {metric: value / 2 for metric, value in means.items()}]
+        return {"mean": means, "by_seed": each, "interval": intervals, "paper": paper or {}, "n_queries": dict.fromkeys(metrics, 1234)}
+
+    rows = {"A": row(0.5, 0.25, 0.125), "B": row(0.3, 0.2, 0.1, paper={"cloth all ndcg@10": 0.0252})}
+    cloth, sport, folded = reproduced.domain_tables({"metrics": metrics, "rows": rows}).split("\n\n", 2)
+
+    assert cloth.splitlines() == [
+        "| cloth (queries) | all ndcg@10 (1,234) | cold-start ndcg@10 (1,234) |",
+        "| --- | ---: | ---: |",
+        "| A | 0.5000 | 0.2500 |",
+        "| B | 0.3000 | 0.2000 |",
+        "| *as printed* | *0.0252* |  |",
+    ]
+    assert sport.splitlines()[2:] == ["| A | 0.1250 |", "| B | 0.1000 |"]
+    assert "| A | 0.4000 to 0.6000 | 0.1500 to 0.3500 | 0.0250 to 0.2250 |" in folded
+    assert "| B | 0.3000, 0.1500 | 0.1000, 0.0500 |" in folded
+    assert reproduced.by_domain(["ndcg@10", "mrr"]) == {}
+
+
+def test_of_many_comparisons_those_of_all_queries_of_a_domain_are_shown() -> None:
+    rows = {"A": {"options": {"select": "mrr"}}}
+    many = [comparison("A", f"cloth {group} mrr") for group in ("all", "cold-start") for _ in range(13)]
+    shown = reproduced.comparisons({"rows": rows, "against": many}).split("<details markdown>")[0]
+
+    assert (shown.count("cloth all mrr"), shown.count("cold-start")) == (13, 0)

@@ -21,7 +21,7 @@ from monge.evaluation import compare_paired
 from monge.experiments import EXPERIMENTS, Experiment, Variant, reproduce
 from monge.experiments.elsewhere import take_over
 from monge.experiments.papers import find_experiment
-from monge.experiments.reproduce import SeedValues, _same_queries
+from monge.experiments.reproduce import SeedValues, _of_column, _same_queries
 from monge.models import find_model
 from monge.options import build_config, option_names
 from monge.reporting import experiment_table
@@ -174,12 +174,14 @@ def test_each_seed_may_have_a_split_of_its_own(toy: Path, monkeypatch: pytest.Mo
         label: [monge.load_run(toy / label / f"seed{seed}").evaluate(["mrr"]).values["mrr"] for seed in (0, 1)]
         for label in ("SASRec", "Popular")
     }
-    by_hand = compare_paired(np.concatenate(runs["SASRec"]), np.concatenate(runs["Popular"]))  # the seeds that both have, in turn
+    assert not _same_queries(splits[0].test, splits[1].test, "mrr")  # the same users, other truths
+    assert splits[0].test.user.tolist() == splits[1].test.user.tolist()
+    by_hand = compare_paired(*(np.mean(runs[label], axis=0) for label in ("SASRec", "Popular")))  # the seeds that both have
     found = next(one for one in record["against"] if one["metric"] == "mrr")
     assert (found["difference"], found["p_t"]) == (pytest.approx(by_hand.difference), pytest.approx(by_hand.p_t))
 
 
-def test_groups_that_differ_by_seed_are_not_averaged_query_by_query() -> None:
+def test_groups_that_differ_by_seed_are_averaged_user_by_user() -> None:
     queries = queries_of([[0]] * 3, [[1], [2], [1]], n_items=3, users=[0, 1, 2])
     first, second = (
         replace(queries, groups={"all": np.array(["a"] * 3, dtype=object), "clean": np.array(labels, dtype=object)})
@@ -188,10 +190,13 @@ def test_groups_that_differ_by_seed_are_not_averaged_query_by_query() -> None:
     same = {column: _same_queries(first, second, column) for column in ("mrr", "a all mrr", "a clean mrr")}
     assert same == {"mrr": True, "a all mrr": True, "a clean mrr": False}
     by_seed = [{"a all mrr": np.array([1.0, 2, 3]), "a clean mrr": np.array(clean)} for clean in ([1.0, 3], [1.0, 5, 9])]
-    values = SeedValues(by_seed, same)
+    users = [{column: queries.user[_of_column(queries, column)] for column in by_seed[0]} for queries in (first, second)]
+    values = SeedValues(by_seed, users, same)
     assert values.over("a all mrr").tolist() == [1, 2, 3]
-    assert values.over("a clean mrr").tolist() == [1, 3, 1, 5, 9]
+    assert values.over("a clean mrr").tolist() == [1, 5, 6]
     assert values.over("a clean mrr", 1).tolist() == [1, 3]
+    unknown = [{"a clean mrr": np.where(one["a clean mrr"] == 0, -1, one["a clean mrr"])} for one in users]
+    assert sorted(SeedValues(by_seed, unknown, same).over("a clean mrr").tolist()) == [1, 1, 5, 6]
     assert not _same_queries(first, replace(first, user=np.array([0, 1, 1])), "mrr")
 
 

@@ -33,16 +33,25 @@ Values = dict[str, npt.NDArray[np.float64]]
 
 @dataclass(frozen=True, eq=False)
 class SeedValues:
-    """A row's values by seed."""
+    """A row's values by seed, and whose they are."""
 
     by_seed: list[Values]
+    users: list[dict[str, npt.NDArray[np.int64]]]
+    """Metric -> (Q,) the user of each query."""
     same_queries: Mapping[str, bool]
     """Metric -> whether it is of the same queries in all seeds; else each has a split, or a group of the queries, of its own."""
 
     def over(self, metric: str, n_seeds: int | None = None) -> npt.NDArray[np.float64]:
-        """One value a query: the mean over the first seeds (None: all); where the queries differ, those of each seed in turn."""
+        """(Q,) or (users,) what is independent, over the first seeds (None: all): a query's mean over them; where the queries differ, a
+        user's mean over all that these seeds ask of the user."""
         some = [one[metric] for one in self.by_seed[:n_seeds]]
-        return np.mean(some, axis=0) if self.same_queries[metric] else np.concatenate(some)
+        if self.same_queries[metric]:
+            return np.mean(some, axis=0)
+        user = np.concatenate([one[metric] for one in self.users[:n_seeds]])
+        unknown = np.flatnonzero(user < 0)
+        user[unknown] = -1 - np.arange(len(unknown))  # nobody that is known twice
+        _, place, asked = np.unique(user, return_inverse=True, return_counts=True)
+        return np.bincount(place, weights=np.concatenate(some)) / asked
 
 
 def reproduce(
@@ -242,7 +251,8 @@ def _variant(
         seconds.append(run.result["seconds"]["training"])
         epochs.append({"best": run.result["best_epoch"], "trained": run.result["epochs"]})
     same = {column: all(_same_queries(tests[0], test, column) for test in tests) for column in experiment.metrics}
-    values = SeedValues(per_query, same)
+    users = [{column: test.user[_of_column(test, column)] for column in experiment.metrics} for test in tests]
+    values = SeedValues(per_query, users, same)
     row = {
         "model": variant.model,
         "options": chosen,
@@ -282,14 +292,14 @@ def _space_of(model: str, options: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _interval(values: npt.NDArray[np.float64]) -> list[float]:
-    """95 % bootstrap interval over the queries, a query's value being its mean over the seeds."""
+    """95 % bootstrap interval over what is independent, see `SeedValues.over`."""
     return list(bootstrap_interval(values)) if len(values) else []
 
 
 def _compared(a: str, b: str, metric: str, values: Mapping[str, SeedValues], experiment: Experiment) -> dict[str, Any]:
     """A against B on the test queries, each query's value being the mean over the seeds; the paper's gain beside ours.
 
-    Where each seed has a split of its own, both are taken on the seeds that both have.
+    Where each seed has a split of its own, both are taken on the seeds that both have, and where its queries are others too, user by user.
     """
     common = min(len(values[a].by_seed), len(values[b].by_seed)) if experiment.split_by_seed else None
     of_a, of_b = (values[label].over(metric, common) for label in (a, b))
