@@ -247,7 +247,10 @@ def test_options_that_another_table_chose(toy: Path, monkeypatch: pytest.MonkeyP
         reproduce("toy/fast", out=third, seeds=1, options_from=toy)
     for other, sentence in (
         ({"options_from": place}, "no row was tuned"),
-        ({"options_from": toy / "none"}, "no such folder; --options-from and --runs-from need one that monge reproduce filled"),
+        (
+            {"options_from": toy / "none"},
+            "not there; --options-from needs a folder that monge reproduce filled or its record.json, --runs-from a folder",
+        ),
         ({"options_from": toy.parent}, "no record of an experiment"),
         ({"runs_from": [toy, toy / "none"]}, "no such folder"),
         ({"options_from": toy, "data": "fewer.csv"}, "chosen on another training part"),

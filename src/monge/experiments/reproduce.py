@@ -117,7 +117,9 @@ def reproduce(
     sources = [*([] if source is None or source.is_file() else [source]), *map(Path, runs_from)]
     for other in sources:
         if not other.is_dir():
-            raise RunError(f"{other}: no such folder; --options-from and --runs-from need one that monge reproduce filled")
+            raise RunError(
+                f"{other}: not there; --options-from needs a folder that monge reproduce filled or its record.json, --runs-from a folder"
+            )
     fingerprint, before = (None, {}) if source is None else chosen_there(source, experiment)
     asked = {"experiment": name, "data": data, "data_options": dict(data_options or {})}
     asked |= ({"trials": trials} if trials else {}) | ({"options_from": before} if source else {})
