@@ -252,7 +252,7 @@ def test_options_that_another_table_chose(toy: Path, monkeypatch: pytest.MonkeyP
             "not there; --options-from needs a folder that monge reproduce filled or its record.json, --runs-from a folder",
         ),
         ({"options_from": toy.parent}, "no record of an experiment"),
-        ({"runs_from": [toy, toy / "none"]}, "no such folder"),
+        ({"runs_from": [toy, toy / "none"]}, "not there; --options-from needs"),
         ({"options_from": toy, "data": "fewer.csv"}, "chosen on another training part"),
     ):
         with pytest.raises(RunError, match=sentence) as error:
