@@ -1,6 +1,6 @@
 """Logs, known data sets, filters, protocols, splits and queries. Nothing here imports torch or Polars before it is needed."""
 
-from monge.data.catalogue import KnownDataset, has_published_split, known_datasets, load, load_split
+from monge.data.catalogue import has_published_split, known_datasets, load, load_split
 from monge.data.convert import write
 from monge.data.cross_domain import cross_domain
 from monge.data.describe import Description, describe
@@ -8,6 +8,7 @@ from monge.data.domains import Domains
 from monge.data.examples import examples_of
 from monge.data.filters import at_least, deduplicate, k_core, min_length
 from monge.data.interactions import Interactions, Vocabulary
+from monge.data.known import KnownDataset
 from monge.data.leaks import check_leaks
 from monge.data.modalities import Modality, attach_modality
 from monge.data.noise import add_noise
