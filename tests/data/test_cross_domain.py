@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from monge.data import Interactions, Split, check_leaks, cross_domain, load, read, read_domains, read_released, released
 from monge.data.cross_domain import long_tail_bound
 from monge.data.domains import Domains
-from monge.data.examples import examples_of
+from monge.data.examples import examples_of, with_earlier_targets
 from monge.data.leaks import order_agreement, truth_in_history, truth_in_training
 from monge.errors import ConfigError, DataError, UnknownNameError
 from tests.conftest import log_of, queries_of
@@ -184,6 +184,45 @@ def test_an_ordinary_log_gives_an_example_a_user_and_domain() -> None:
     # user 0: a0 b7 a1 b8 a2 b9 a3 b10
     assert found[0, 0] == ([0, 7, 1, 8, 2, 9], [3])
     assert found[0, 1] == ([0, 7, 1, 8, 2, 9, 3], [10])
+
+
+def earlier(log: Interactions, n_targets: int) -> set[tuple[int, tuple[int, ...], int]]:
+    found = with_earlier_targets(examples_of(log), log, n_targets)
+    assert found.domain is not None
+    assert (found.domain == Domains.of(log.item_columns).of_item[found.truth.values]).all()
+    rows = zip(
+        found.user.tolist(), (tuple(found.history[at].tolist()) for at in range(len(found))), found.truth.values.tolist(), strict=True
+    )
+    return set(rows)
+
+
+def test_the_items_before_a_target_may_be_targets_too() -> None:
+    log = with_domains(log_of([[0, 4, 1, 5, 2], [4, 0, 4, 1, 4]]), list("aaaabb"))
+    examples = {(0, (0, 4, 1, 5), 2), (0, (0, 4, 1), 5), (1, (4, 0, 4), 1), (1, (0, 1), 4)}
+    assert earlier(log, 1) == examples
+    # one more a user and domain, each with what stands before it; of user 1, item 4 is no input of itself and 0 comes after a 4
+    assert earlier(log, 2) == examples | {(0, (0, 4), 1), (0, (0,), 4), (1, (4,), 0)}
+    assert earlier(log, 3) == earlier(log, 9) == earlier(log, 2)  # nothing stands before the first items
+    untimed = replace(log, time=None)
+    assert (0, (4, 5), 1) not in earlier(untimed, 2)
+    assert {(0, (0, 4, 5), 1), (0, (4, 5), 0)} <= earlier(untimed, 3)  # without times all of the other domain is known
+
+
+def test_earlier_targets_by_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    log = with_domains(log_of([rng.integers(0, 12, rng.integers(1, 9)).tolist() for _ in range(40)], n_items=12), list("aaaaabbbbbbc"))
+    of_item = Domains.of(log.item_columns).of_item
+    examples = examples_of(log)
+    assert examples.domain is not None
+    wanted = set()
+    for at, (user, domain) in enumerate(zip(examples.user.tolist(), examples.domain.tolist(), strict=True)):
+        history = examples.history[at].tolist()
+        wanted.add((user, tuple(history), int(examples.truth[at][0])))
+        for place in [place for place, item in enumerate(history) if of_item[item] == domain][-3:]:
+            before = tuple(item for item in history[:place] if item != history[place])
+            if before:
+                wanted.add((user, before, history[place]))
+    assert earlier(log, 4) == wanted
 
 
 def test_one_id_in_two_domains_becomes_two_items(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import monge
-from monge.data import Domains, Interactions, Queries, Ragged, cross_domain
+from monge.data import Domains, Interactions, Queries, Ragged, cross_domain, examples_of
+from monge.data.examples import with_earlier_targets
 from monge.errors import ConfigError, DataError, QueryError, UnknownNameError
 from monge.evaluation import evaluate
 from monge.models import make_model
@@ -286,6 +287,22 @@ def test_pseudo_items_are_new_items_of_the_domain_and_never_see_a_target(kind: A
     others = replace(examples, truth=Ragged.from_lists([[int(truth) ^ 4] for truth in examples.truth.values]))  # of the other half
     assert recalled(others).tolist() == found.tolist()
     assert recalled(examples, at_once=1).tolist() == found[:1].tolist()
+
+
+def test_earlier_items_are_targets_where_that_is_asked_for() -> None:
+    split = cross_domain(tastes(n_users=24), **SPLIT)
+    model = made(split.train, n_targets=3)
+    batches = model.batches(split.train, seed=0, device=CPU)
+    examples = with_earlier_targets(examples_of(split.train), split.train, 3)
+    assert len(examples) > 2 * len(examples_of(split.train))
+    seen = list(batches(0))
+    targets = torch.cat([torch.stack([batch.users, batch.targets]) for batch in seen], 1).T.tolist()
+    assert sorted(targets) == sorted([int(user), int(item)] for user, item in zip(examples.user, examples.truth.values, strict=True))
+    assert model.pseudo_of_example.shape == (len(examples), 4)
+    # none of the targets is in the graph that recalls
+    edges = inputs_of(examples, split.train)
+    assert not {(user, item) for user, item in targets} & set(zip(edges.user.tolist(), edges.item.tolist(), strict=True))
+    assert all(torch.isfinite(value) for value in model.loss(seen[0]).values())
 
 
 def test_recall_follows_the_graph() -> None:

@@ -9,7 +9,7 @@ those that another domain has under the same id, are left out of the input, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,52 @@ def examples_of(log: Interactions) -> Queries:
         domain=found.domain,
         domain_of_item=domains.of_item,
     ).take(np.flatnonzero(lengths))
+
+
+def with_earlier_targets(examples: Queries, log: Interactions, n_targets: int) -> Queries:
+    """The examples, and the items before their targets as targets too, each with what stands before it.
+
+    Args:
+        examples: of a training on the log; histories stand in the order of time where the log has times.
+        log: what they were made of.
+        n_targets: at most so many of the newest items of a user in a domain are targets, >= 1; 1: the examples as they are.
+
+    Returns:
+        The examples, then the others. An input has the items of the domain before the target and, where there are times, what stands
+        before it of other domains (else all of them), without copies of the target; an example whose input is empty is none.
+    """
+    assert examples.domain is not None
+    domains = Domains.of(log.item_columns)
+    history = examples.history
+    row = history.row_of_value
+    own = domains.of_item[history.values] == examples.domain[row]
+    so_far = np.concatenate([[0], np.cumsum(own)])
+    newer = so_far[history.offsets[1:]][row] - so_far[1:]  # items of the domain behind each place
+    target = np.flatnonzero(own & (newer < n_targets - 1))
+    source = row[target]
+    values = history.take(source)
+    example = values.row_of_value
+    place = np.arange(len(example), dtype=np.int64) + (history.offsets[source] - values.offsets[:-1])[example]
+    before = place < target[example]
+    if log.time is None:
+        before |= ~own[place]
+    product = domains.row_of_item
+    inputs = keep_values(values, before & (product[values.values] != product[history.values[target]][example]))
+    earlier = replace(
+        examples.take(source), history=inputs, truth=Ragged.from_lengths(history.values[target], np.ones(len(target), dtype=np.int64))
+    ).take(np.flatnonzero(inputs.lengths))
+    return replace(
+        examples,
+        user=np.concatenate([examples.user, earlier.user]),
+        history=_together(history, earlier.history),
+        truth=_together(examples.truth, earlier.truth),
+        domain=np.concatenate([examples.domain, earlier.domain]),
+        groups={},
+    )
+
+
+def _together(first: Ragged, second: Ragged) -> Ragged:
+    return Ragged.from_lengths(np.concatenate([first.values, second.values]), np.concatenate([first.lengths, second.lengths]))
 
 
 def history_lengths(queries: Queries) -> tuple[IntArray, IntArray]:

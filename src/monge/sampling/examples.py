@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from monge.data import Domains, Interactions, examples_of
+from monge.data import Domains, Interactions, Queries, examples_of
 from monge.errors import DataError
 from monge.sampling.negatives import MAX_ROUNDS, SeenPairs
 from monge.sampling.seeds import generator_for
@@ -67,6 +67,7 @@ class ExampleBatches:
         n_negatives: an example.
         seed: of order and negatives.
         device: where the examples live and batches are made.
+        examples: in place of the interactions' own.
 
     Raises:
         DataError: there is no example, or a domain has no training item that could be a negative.
@@ -81,8 +82,9 @@ class ExampleBatches:
         n_negatives: int,
         seed: int,
         device: torch.device | str = "cpu",
+        examples: Queries | None = None,
     ) -> None:
-        examples = examples_of(train)
+        examples = examples_of(train) if examples is None else examples
         if not len(examples):
             raise DataError("no user has two items in one domain, or one in each of two, so there is nothing to foretell; use more data")
         domains = Domains.of(train.item_columns)

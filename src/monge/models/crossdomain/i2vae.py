@@ -10,8 +10,8 @@ z_a^x masked, in training too; whoever has items of X alone gets z_t^y = 0, its 
 
 Source: Ning et al., "i2VAE", UAI 2025, secs. 3 and D.2. Ours: more than two domains (Y is then all others pooled: their states side by
 side); pads are left out of attention and means; terms of an empty history are left out; KL(z_t^y || r^y) counts users with both histories;
-sigma = softplus + 1e-4; `domain_dropout`, `kl_weight`, `kl_warmup`, `n_negatives`. The authors' code differs in many places: each is an
-option, and `REFERENCE` holds them all.
+sigma = softplus + 1e-4; `domain_dropout`, `kl_weight`, `kl_warmup`, `n_negatives`, `n_targets`. The authors' code differs in many places:
+each is an option, and `REFERENCE` holds them all.
 
 Axes: K domains, B users, T positions, P pseudo-items, D width, N negatives.
 """
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from monge.data import Domains, Interactions, QueryBatch, examples_of
 from monge.data.cross_domain import long_tail_bound
+from monge.data.examples import with_earlier_targets
 from monge.errors import ConfigError
 from monge.losses import denoising_weight, interest_bounds, kl_of_gaussians
 from monge.losses.variational import Gaussian
@@ -84,6 +85,8 @@ class I2VAEConfig:
     """Epochs in which the weight of all KL terms rises from 0 to 1 (ours); 0: it is 1 at once."""
     n_negatives: int = 1
     """Negatives an example."""
+    n_targets: int = 1
+    """Newest items of a user in a domain that are targets in training, each with what came before it (ours; the code: the last one)."""
     positions: bool = True
     """Learned positions (the code: none)."""
     mask_pads: bool = True
@@ -138,6 +141,7 @@ class I2VAEConfig:
             kl_weight=(0, INFINITY),
             kl_warmup=(0, INFINITY),
             n_negatives=(1, INFINITY),
+            n_targets=(1, INFINITY),
             augmentation_weight=(0, INFINITY),
             batch_size=(1, INFINITY),
         )
@@ -326,9 +330,16 @@ class I2VAE(nn.Module):
 
     def batches(self, train: Interactions, *, seed: int, device: torch.device) -> Batches:
         """Every example once an epoch; the pseudo-items of all of them are recalled first, from their inputs."""
-        config, examples = self.config, examples_of(train)
+        config = self.config
+        examples = with_earlier_targets(examples_of(train), train, config.n_targets)
         batches = ExampleBatches(
-            train, batch_size=config.batch_size, max_length=config.max_length, n_negatives=config.n_negatives, seed=seed, device=device
+            train,
+            batch_size=config.batch_size,
+            max_length=config.max_length,
+            n_negatives=config.n_negatives,
+            seed=seed,
+            device=device,
+            examples=examples,
         )
         self.pseudo.fit(examples, train, seed=seed, device=device)
         rows = torch.from_numpy(examples.history.row_of_value).to(device)
