@@ -111,12 +111,13 @@ def with_earlier_targets(examples: Queries, log: Interactions, n_targets: int) -
     earlier = replace(
         examples.take(source), history=inputs, truth=Ragged.from_lengths(history.values[target], np.ones(len(target), dtype=np.int64))
     ).take(np.flatnonzero(inputs.lengths))
+    truth = _together(examples.truth, earlier.truth)
     return replace(
         examples,
         user=np.concatenate([examples.user, earlier.user]),
         history=_together(history, earlier.history),
-        truth=_together(examples.truth, earlier.truth),
-        domain=np.concatenate([examples.domain, earlier.domain]),
+        truth=truth,
+        domain=domains.of_item[truth.values],
         groups={},
     )
 
