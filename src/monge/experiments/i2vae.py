@@ -96,6 +96,7 @@ def _rows(domains: tuple[str, str], printed: Mapping[str, tuple[str, str]]) -> t
 AGAINST = (
     ("i2VAE", "LastPopular"),
     ("i2VAE", "ItemKNN, both domains"),
+    ("i2VAE", "SASRec, each domain alone"),
     ("i2VAE", "SA-VAE"),
     ("i2VAE", "C2DSR"),
     ("i2VAE, a fifth trained as cold-start", "i2VAE"),
