@@ -62,7 +62,7 @@ def _domain_table(record: dict[str, Any], domain: str, columns: list[str]) -> st
     rows = record["rows"]
     counted = next(iter(rows.values()))["n_queries"]
     names = [f"{column.removeprefix(domain).strip()} ({counted[column]:,})" for column in columns]
-    lines = [f"| {domain} (queries) | {' | '.join(names)} |", f"| --- |{' ---: |' * len(columns)}"]
+    lines = [f"| {domain} (queries, first seed) | {' | '.join(names)} |", f"| --- |{' ---: |' * len(columns)}"]
     for label, row in rows.items():
         means = (f"{row['mean'][column]:.4f}" for column in columns)
         lines.append(f"| {label} | {' | '.join(means)} |")
@@ -74,7 +74,7 @@ def _domain_table(record: dict[str, Any], domain: str, columns: list[str]) -> st
 
 def _intervals_table(record: dict[str, Any]) -> str:
     metrics = record["metrics"]
-    lines = [f"| over queries | {' | '.join(metrics)} |", f"| --- |{' ---: |' * len(metrics)}"]
+    lines = [f"| over queries, or users where seeds ask others | {' | '.join(metrics)} |", f"| --- |{' ---: |' * len(metrics)}"]
     for label, row in record["rows"].items():
         ends = (row["interval"][metric] for metric in metrics)
         lines.append(f"| {label} | {' | '.join(' to '.join(f'{end:.4f}' for end in pair) for pair in ends)} |")
@@ -179,6 +179,13 @@ def against_table(found: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def other_seeds(record: dict[str, Any]) -> list[str]:
+    """The rows with another number of seeds than the table, with that number; what has no random part and has one is none of them."""
+    numbers = {label: len(row["by_seed"]) for label, row in record["rows"].items()}
+    trained = {label for label, row in record["rows"].items() if any(one["trained"] for one in row.get("epochs", []))}
+    return [f"{label} {n}" for label, n in numbers.items() if n > record["seeds"] or (n < record["seeds"] and label in trained)]
+
+
 def block(name: str) -> str:
     """Both tables of a record, and where they come from."""
     record = json.loads((RECORDS / f"{name}.json").read_text())
@@ -186,8 +193,8 @@ def block(name: str) -> str:
     domains = by_domain(record["metrics"])
     brackets = "" if domains else ", in brackets each of them"
     seeds = "one seed" if record["seeds"] == 1 else f"mean over {record['seeds']} seeds{brackets}"
-    others = [f"{label} {len(row['by_seed'])}" for label, row in record["rows"].items() if len(row["by_seed"]) > record["seeds"]]
-    seeds += f" (more seeds: {', '.join(others)}{brackets.replace(',', ';')})" if others else ""
+    others = other_seeds(record)
+    seeds += f" (other numbers of seeds: {', '.join(others)}{brackets.replace(',', ';')})" if others else ""
     said = f"{record['data']}, {record['protocol']['name']}; {seeds}."
     if record.get("trials"):
         said += f" Options: for every model with a space to search the best of {record['trials']} settings on validation."

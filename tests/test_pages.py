@@ -105,7 +105,7 @@ def test_columns_of_domains_make_a_table_each_with_the_printed_values_below() ->
     cloth, sport, folded = reproduced.domain_tables({"metrics": metrics, "rows": rows}).split("\n\n", 2)
 
     assert cloth.splitlines() == [
-        "| cloth (queries) | all ndcg@10 (1,234) | cold-start ndcg@10 (1,234) |",
+        "| cloth (queries, first seed) | all ndcg@10 (1,234) | cold-start ndcg@10 (1,234) |",
         "| --- | ---: | ---: |",
         "| A | 0.5000 | 0.2500 |",
         "| B | 0.3000 | 0.2000 |",
@@ -115,6 +115,16 @@ def test_columns_of_domains_make_a_table_each_with_the_printed_values_below() ->
     assert "| A | 0.4000 to 0.6000 | 0.1500 to 0.3500 | 0.0250 to 0.2250 |" in folded
     assert "| B | 0.3000, 0.1500 | 0.1000, 0.0500 |" in folded
     assert reproduced.by_domain(["ndcg@10", "mrr"]) == {}
+
+
+def test_rows_with_more_or_fewer_seeds_than_the_table_are_named() -> None:
+    def row(seeds: int, trained: int) -> dict[str, object]:
+        return {"by_seed": [{}] * seeds, "epochs": [{"best": trained, "trained": trained}] * seeds}
+
+    rows = {"Popular": row(1, 0), "A": row(2, 9), "B": row(5, 9), "C": row(1, 9)}
+
+    assert reproduced.other_seeds({"seeds": 2, "rows": rows}) == ["B 5", "C 1"]
+    assert reproduced.other_seeds({"seeds": 1, "rows": rows}) == ["A 2", "B 5"]
 
 
 def test_of_many_comparisons_those_of_all_queries_of_a_domain_are_shown() -> None:

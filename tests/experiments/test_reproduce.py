@@ -73,6 +73,10 @@ def test_rows_are_means_over_seeds_and_pairs_are_tested_query_by_query(toy: Path
     assert list(record["rows"]) == ["Popular", "SASRec, slow", "SASRec"]
     assert [len(row["by_seed"]) for row in record["rows"].values()] == [1, 2, 2]
     assert [one["trained"] for row in record["rows"].values() for one in row["epochs"]] == [0, 2, 2, 2, 2]
+    lines = (toy / "SASRec" / "seed1" / "metrics.jsonl").read_text().splitlines()
+    row = record["rows"]["SASRec"]
+    assert row["losses"][1] == json.loads(lines[row["epochs"][1]["best"] - 1])["loss"]
+    assert record["rows"]["Popular"]["losses"] == [{}]
     runs = {label: [monge.load_run(toy / folder / f"seed{seed}") for seed in (0, 1)] for label, folder in FOLDERS.items()}
     assert [run.info["training"]["seed"] for run in runs["SASRec"]] == [0, 1]
     assert runs["SASRec"][0].info["model"]["config"]["learning_rate"] == 1e-2

@@ -299,6 +299,13 @@ def test_earlier_items_are_targets_where_that_is_asked_for() -> None:
     targets = torch.cat([torch.stack([batch.users, batch.targets]) for batch in seen], 1).T.tolist()
     assert sorted(targets) == sorted([int(user), int(item)] for user, item in zip(examples.user, examples.truth.values, strict=True))
     assert model.pseudo_of_example.shape == (len(examples), 4)
+    assert examples.domain is not None
+    for batch in seen:  # each example has the pseudo-items of its own history
+        for row, user, target in zip(batch.rows.tolist(), batch.users.tolist(), batch.targets.tolist(), strict=True):
+            pseudo = set(model.pseudo_of_example[row].tolist()) - {split.train.n_items}
+            assert (examples.user[row], examples.truth[row].tolist()) == (user, [target])
+            assert {int(model.domain_of_item[item]) for item in pseudo} == {examples.domain[row]}
+            assert not pseudo & set(examples.history[row].tolist())
     # none of the targets is in the graph that recalls
     edges = inputs_of(examples, split.train)
     assert not {(user, item) for user, item in targets} & set(zip(edges.user.tolist(), edges.item.tolist(), strict=True))

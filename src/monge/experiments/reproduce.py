@@ -23,6 +23,7 @@ from monge.experiments.papers import find_experiment
 from monge.experiments.splits import experiments_split, split_of
 from monge.models import find_model
 from monge.options import build_config, option_names
+from monge.reporting.run_files import read_run_files
 from monge.training.environment import environment
 from monge.training.loop import TrainingConfig
 from monge.training.run import disk_errors
@@ -225,6 +226,7 @@ def _variant(
     per_query: list[Values] = []
     seconds: list[float] = []
     epochs: list[dict[str, int | None]] = []
+    losses: list[dict[str, float]] = []
     groups: list[list[dict[str, Any]]] = []
     tests: list[Queries] = []
     for seed, split in enumerate(splits):
@@ -252,6 +254,7 @@ def _variant(
         validation.append(run.result["validation"][select]["mean"])
         seconds.append(run.result["seconds"]["training"])
         epochs.append({"best": run.result["best_epoch"], "trained": run.result["epochs"]})
+        losses.append(next((one["loss"] for one in read_run_files(path).epochs if one["epoch"] == run.result["best_epoch"]), {}))
     same = {column: all(_same_queries(tests[0], test, column) for test in tests) for column in experiment.metrics}
     users = [{column: test.user[_of_column(test, column)] for column in experiment.metrics} for test in tests]
     values = SeedValues(per_query, users, same)
@@ -267,6 +270,7 @@ def _variant(
         "validation": {select: validation},
         "seconds": seconds,
         "epochs": epochs,
+        "losses": losses,
         "n_queries": {column: len(values) for column, values in per_query[0].items()},
         "interval": {column: _interval(values.over(column)) for column in experiment.metrics},
     }

@@ -226,7 +226,11 @@ def experiment_table(record: Mapping[str, Any]) -> RenderableType:
     if record["against"]:
         parts += [Text(), _against_table(record["against"])]
         parts.append(
-            Text("Paired over queries, a query's value being its mean over the seeds; 95 % bootstrap interval, t-test.", style="dim")
+            Text(
+                "Paired over queries, a query's value being its mean over the seeds, or over users where each seed asks for others; "
+                "95 % bootstrap interval, t-test.",
+                style="dim",
+            )
         )
     parts.extend(Text(plain(f"note: {note}"), style="dim") for note in record["notes"])
     return Group(*parts)
