@@ -137,7 +137,7 @@ def test_split_once_train_twice(call: Call, write_cycle: Callable[..., Path]) ->
 
 @pytest.mark.parametrize("name", ["popular", "sasrec", "bprmf"])
 def test_recommend_for_a_user(name: str, call: Call, runs: Path) -> None:
-    rows = one_object(call("recommend", runs / name, "--user", "u3", "--k", "4", "--json").out)
+    rows = one_object(call("recommend", runs / name, "--user", "u3", "-k", "4", "--json").out)
     seen = {f"i{item}" for item in cycle_sequences()[3]}
     assert [row["rank"] for row in rows] == [1, 2, 3, 4]
     assert {row["user_id"] for row in rows} == {"u3"}

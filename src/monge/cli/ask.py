@@ -51,7 +51,7 @@ def evaluate(run: Path, metrics: str | None, part: str, per_query: Path | None, 
     help="Items, oldest first, of somebody whom the log need not know; or DOMAIN=A,B,C, repeatable, one for each domain.",
 )
 @click.option("--domain", metavar="NAME", help="Only items of this domain; else of all.")
-@click.option("--k", type=int, help="How many items; 10 if not said.")
+@click.option("--k", "-k", type=int, help="How many items; 10 if not said.")
 @click.option("--exclude", metavar="A,B,C", default="", help="Items to leave out.")
 @click.option("--include-seen", is_flag=True, help="Also recommend what is in the history.")
 @TRUST
@@ -95,7 +95,7 @@ def recommend(
 @click.command(cls=click.RichCommand)
 @RUN
 @click.option("--item", required=True, help="An item of the log.")
-@click.option("--k", type=int, help="How many items; 10 if not said.")
+@click.option("--k", "-k", type=int, help="How many items; 10 if not said.")
 @TRUST
 @JSON
 def similar(run: Path, item: str, k: int | None, trust: tuple[str, ...], as_json: bool) -> None:
