@@ -10,11 +10,16 @@ Axes: B sequences, T positions, S positions of another sequence, D width, H head
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monge.nn.dropout import Dropout
+
+PIECE = 64
+"""Sequences of like length that are encoded together."""
 
 
 class Attention(nn.Module):
@@ -80,6 +85,36 @@ class InterestEncoder(nn.Module):
             x_BTD = norm_inner(query + attention(query, x_BTD, x_BTD, mask))
             x_BTD = x_BTD + self.dropout(outer(self.dropout(torch.relu(inner(x_BTD)))))
         return self.last_norm(x_BTD)
+
+
+def states_by_length(encoder: nn.Module, sequences_BT: Tensor, real_BT: Tensor, look_up: Callable[[Tensor], Tensor]) -> Tensor:
+    """States of an encoder that leaves pads out, for a fraction of the work where most places are pads (whose states mean nothing here).
+
+    Rows of like length are encoded together, trimmed to the longest of them, and empty ones not at all.
+
+    Args:
+        encoder: an `InterestEncoder` with `mask_pads`.
+        sequences_BT: (B, T) items, pads at the left.
+        real_BT: (B, T) which places hold an item.
+        look_up: (N,) items and pads -> their vectors (N, D).
+
+    Returns:
+        (B, T, D).
+    """
+    longest = sequences_BT.shape[1]
+    length_B = (longest - real_BT.int().argmax(1)) * real_BT.any(1)
+    longest_last = length_B.argsort(stable=True)
+    trimmed = [(rows, longest - int(length_B[rows[-1]])) for rows in longest_last.split(PIECE)]
+    pieces = [(sequences_BT[rows, first:], real_BT[rows, first:]) for rows, first in trimmed]
+    vectors = look_up(torch.cat([items.flatten() for items, _ in pieces]))  # one lookup: one gradient the table's size
+    states: list[Tensor] = []
+    for (items, real), vectors_BTD in zip(pieces, vectors.split([items.numel() for items, _ in pieces]), strict=True):
+        vectors_BTD = vectors_BTD.view(*items.shape, vectors.shape[1])
+        found = encoder(vectors_BTD, real) if items.shape[1] else vectors_BTD
+        states.append(F.pad(found, (0, 0, longest - items.shape[1], 0)))
+    back = torch.empty_like(longest_last)
+    back[longest_last] = torch.arange(len(back), device=back.device)
+    return torch.cat(states)[back]
 
 
 def pooled(states_BTD: Tensor, real_BT: Tensor, *, mask_pads: bool = True) -> Tensor:

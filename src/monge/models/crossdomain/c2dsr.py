@@ -29,7 +29,7 @@ from monge.errors import ConfigError
 from monge.losses import full_cross_entropy
 from monge.models.contract import Batches, check_positive, check_ranges
 from monge.models.crossdomain.domain_scores import scores_by_domain
-from monge.nn.interests import InterestEncoder, pooled
+from monge.nn.interests import InterestEncoder, pooled, states_by_length
 from monge.sampling import ExampleBatch, ExampleBatches, by_domain
 
 
@@ -123,10 +123,10 @@ class C2DSR(nn.Module):
         return F.pad(tables, (0, 0, 0, 1))
 
     def states(self, number: int, vectors: Tensor, sequences_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a domain, or of all (`number` = K): (B, T) items -> states (B, T, D) and which places are real."""
+        """Of a domain, or of all (`number` = K): (B, T) items -> states (B, T, D), for those places that are real, and which these are."""
         real_BT = sequences_BT != self.n_items
         table = vectors[1 if number == self.n_domains else 0]
-        return self.encoders[number](F.embedding(sequences_BT, table), real_BT), real_BT
+        return states_by_length(self.encoders[number], sequences_BT, real_BT, lambda items: F.embedding(items, table)), real_BT
 
     def loss(self, batch: ExampleBatch) -> dict[str, Tensor]:
         """Log losses of the next items and the infomax loss, in nats an example."""

@@ -36,12 +36,10 @@ from monge.models.contract import Batches, check_positive, check_ranges
 from monge.models.crossdomain.domain_scores import scores_by_domain
 from monge.models.crossdomain.pseudo import PseudoItems, PseudoSequences
 from monge.nn import Dropout, PairMLP
-from monge.nn.interests import Attention, InterestEncoder, pooled
+from monge.nn.interests import Attention, InterestEncoder, pooled, states_by_length
 from monge.sampling import ExampleBatch, ExampleBatches, by_domain
 
 INFINITY = float("inf")
-PIECE = 64
-"""Sequences of like length that are encoded together."""
 INITIAL_PRIOR = {"vector": 0.0, "scalar": 1.0}
 """What a prior's deviation is made of at first: exp(0), or 1 in the code, which its map makes 2.51."""
 
@@ -400,26 +398,15 @@ class I2VAE(nn.Module):
         )
 
     def _states(self, number: int, sequences_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) items of one domain -> states (B, T, D) and which places are real.
-
-        Where pads do not count, rows of like length are encoded together, trimmed to the longest of them, and empty ones not at all.
-        """
-        real_BT = sequences_BT != self.n_items
-        encoder = self.encoders[number]
+        """(B, T) items of one domain -> states (B, T, D) and which places are real."""
+        real_BT, encoder = sequences_BT != self.n_items, self.encoders[number]
         if not self.config.mask_pads:
-            return encoder(self.items(self.row_of_item[sequences_BT]), real_BT), real_BT
-        length_B = (real_BT.shape[1] - real_BT.int().argmax(1)) * real_BT.any(1)
-        longest_last = length_B.argsort(stable=True)
-        short = [sequences_BT[rows, real_BT.shape[1] - int(length_B[rows[-1]]) :] for rows in longest_last.split(PIECE)]
-        vectors = self.items(self.row_of_item[torch.cat([some.flatten() for some in short])])  # one lookup: one gradient the table's size
-        pieces: list[Tensor] = []
-        for some, vectors_BTD in zip(short, vectors.split([some.numel() for some in short]), strict=True):
-            vectors_BTD = vectors_BTD.view(*some.shape, self.config.dim)
-            states = encoder(vectors_BTD, some != self.n_items) if some.shape[1] else vectors_BTD
-            pieces.append(F.pad(states, (0, 0, real_BT.shape[1] - some.shape[1], 0)))
-        back = torch.empty_like(longest_last)
-        back[longest_last] = torch.arange(len(back), device=back.device)
-        return torch.cat(pieces)[back], real_BT
+            return encoder(self._vectors(sequences_BT), real_BT), real_BT
+        return states_by_length(encoder, sequences_BT, real_BT, self._vectors), real_BT
+
+    def _vectors(self, items: Tensor) -> Tensor:
+        """(..., D): of items and pads."""
+        return self.items(self.row_of_item[items])
 
     def wanted(self, number: int, latents: Latents, *, cold: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
         """What users want in a domain, (B, D), and the augmented latent, (B, D); `cold` (B,) marks those whose own latents are masked."""
