@@ -20,10 +20,11 @@ def encoder() -> InterestEncoder:
 
 
 def sequences(lengths: list[int]) -> Tensor:
-    return torch.stack([torch.cat([torch.full((LONGEST - n,), N_ITEMS), torch.randint(N_ITEMS, (n,))]) for n in lengths])
+    rows = [torch.cat([torch.full((LONGEST - n,), N_ITEMS), torch.randint(N_ITEMS, (n,))]) for n in lengths]
+    return torch.stack(rows) if rows else torch.empty(0, LONGEST, dtype=torch.int64)
 
 
-@pytest.mark.parametrize("lengths", [[3, 0, 6, 1, 1, 5, 0], [0, 0], [2]])
+@pytest.mark.parametrize("lengths", [[3, 0, 6, 1, 1, 5, 0], [0, 0], [2], []])
 @pytest.mark.parametrize("piece", [1, 2, 64])
 def test_pieces_have_the_states_and_gradients_of_the_whole(
     lengths: list[int], piece: int, encoder: InterestEncoder, monkeypatch: pytest.MonkeyPatch

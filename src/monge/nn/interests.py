@@ -94,13 +94,15 @@ def states_by_length(encoder: nn.Module, sequences_BT: Tensor, real_BT: Tensor, 
 
     Args:
         encoder: an `InterestEncoder` with `mask_pads`.
-        sequences_BT: (B, T) items, pads at the left.
+        sequences_BT: (B, T) items, pads at the left; T at least 1, B may be 0.
         real_BT: (B, T) which places hold an item.
         look_up: (N,) items and pads -> their vectors (N, D).
 
     Returns:
         (B, T, D).
     """
+    if not len(sequences_BT):
+        return look_up(sequences_BT.flatten()).unflatten(0, sequences_BT.shape)
     longest = sequences_BT.shape[1]
     length_B = (longest - real_BT.int().argmax(1)) * real_BT.any(1)
     longest_last = length_B.argsort(stable=True)
