@@ -360,6 +360,16 @@ def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
         I2VAEConfig(**(TINY | options))
 
 
+@pytest.mark.parametrize("options", [{}, dict(REFERENCE)])
+def test_a_run_comes_back_as_it_was(options: dict[str, Any], tmp_path: Any) -> None:
+    split = cross_domain(rounds(single=12), **SPLIT)
+    run = monge.train("i2vae", split, out=tmp_path / "run", **{**QUICK, **TINY, "epochs": 2}, **options)
+    loaded = monge.load_run(tmp_path / "run")
+    torch.testing.assert_close(scores(loaded.model, split.test), scores(run.model, split.test), rtol=0, atol=0)
+    for history in ([], ["i0"], ["i7", "i8"], ["i0", "i7"]):
+        assert loaded.recommend(history=history, domain="a") == run.recommend(history=history, domain="a")
+
+
 def test_recommendations_in_a_domain(tmp_path: Any) -> None:
     split = cross_domain(rounds(single=12), **SPLIT)
     run = monge.train("c2dsr", split, out=tmp_path / "run", epochs=1, dim=8, device="cpu")

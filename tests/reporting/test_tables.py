@@ -1,11 +1,20 @@
 import io
+from typing import Any
 
 import pytest
 from made_up_run import METRICS, metrics, result_content, run_content
 from rich.console import Console, RenderableType
 
 from monge.errors import UnknownNameError
-from monge.reporting import description_table, metrics_table, models_table, options_table, recommendations_table, run_summary
+from monge.reporting import (
+    description_table,
+    experiment_table,
+    metrics_table,
+    models_table,
+    options_table,
+    recommendations_table,
+    run_summary,
+)
 from monge.reporting.values import MISSING
 
 
@@ -139,3 +148,45 @@ def test_summary_of_a_run_names_it_and_gives_both_sets_of_metrics() -> None:
     assert list(rows) == list(METRICS)
     assert rows["ndcg@10"] == ["0.0992", "±0.0045", "0.1091", "±0.0049"]
     assert "best epoch" not in printed(run_summary(run_content(), {**result_content(), "best_epoch": None}))
+
+
+def experiment_record(n_metrics: int) -> dict[str, Any]:
+    """A reproduced table: two rows, two seeds, metrics named by domain and group."""
+    columns = [f"{'books' if place % 2 else 'films'} long-tailed metric_{place}@10" for place in range(n_metrics)]
+    rows = {
+        label: {
+            "by_seed": [{column: start + place / 1000 for place, column in enumerate(columns)} for start in (first, first + 0.01)],
+            "mean": {column: first + 0.005 + place / 1000 for place, column in enumerate(columns)},
+            "paper": {columns[0]: 0.4321},
+            "seconds": [60.0, 60.0],
+        }
+        for label, first in (("A model with a name of some length", 0.1), ("another", 0.2))
+    }
+    against = [
+        {"a": "another", "b": "A model with a name of some length", "metric": column, "difference": 0.1, "low": 0.05, "high": 0.15}
+        | {"p_t": 1e-9, "gain_percent": 95.0, "paper_gain_percent": None}
+        for column in columns
+    ]
+    head = {"title": "Toy", "data": "made-up", "protocol": {"name": "cross-domain"}, "source": "nobody", "seeds": 2, "notes": []}
+    return {**head, "metrics": columns, "rows": rows, "against": against}
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_reproduced_table_shows_every_number_whole_at_every_width(width: int) -> None:
+    record = experiment_record(12)
+    text = printed(experiment_table(record), width)
+    words = text.split()
+    for column in record["metrics"]:
+        assert words.count(column.split()[-1]) == 2  # in the table, and with the comparison
+    for row in record["rows"].values():
+        assert all(f"{value:.4f}" in words for value in row["mean"].values())
+    assert " ".join(words).count("another - A model with a name of some length") == 1  # above its comparisons
+    assert " ".join(words).count("+0.1000 +0.0500 to +0.1500 1e-09 +95.0 %") == 12
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    assert "…" not in text
+    assert "paper's" not in text  # no comparison has a printed gain
+
+
+def test_a_reproduced_table_that_fits_is_one_block() -> None:
+    assert printed(experiment_table(experiment_record(2)), 120).count("row  ") == 1
+    assert printed(experiment_table(experiment_record(12)), 80).count("row  ") > 1

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
+from torch import nn
 
 import monge
 from monge.data.files import write_atomically
 from monge.errors import MongeError, RunError
-from monge.training.checkpoint import read_tensors, save_tensors
+from monge.training.checkpoint import load_model_tensors, model_tensors, read_tensors, save_tensors
 from monge.training.run import FORMAT, RunDirectory
 from tests.conftest import cycle_sequences, log_of
 
@@ -171,6 +172,22 @@ def test_tensors_of_every_kind_come_back(tmp_path: Path) -> None:
     assert header == {"epoch": 3}
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype for name, tensor in tensors.items())
+
+
+def test_what_a_model_has_under_two_names_is_stored_once_and_stays_one(tmp_path: Path) -> None:
+    def tied() -> nn.ModuleDict:
+        heads = nn.ModuleList([nn.Linear(3, 2)])
+        return nn.ModuleDict({"first": heads, "second": heads, "other": nn.BatchNorm1d(2)})
+
+    model, again = tied(), tied()
+    save_tensors(tmp_path / "x.safetensors", model_tensors(model))
+    found, _ = read_tensors(tmp_path / "x.safetensors")
+    assert sorted(name for name in found if not name.startswith("other.")) == ["first.0.bias", "first.0.weight"]
+    load_model_tensors(again, found)
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert again["second"] is again["first"]
+    with pytest.raises(RunError, match=r"do not fit the model: first\.0\.bias"):
+        load_model_tensors(again, {name: tensor for name, tensor in found.items() if name != "first.0.bias"})
 
 
 def test_weights_of_another_width_do_not_fit(run: Path) -> None:

@@ -5,7 +5,7 @@ Text from the data never reaches Rich as markup, and never with control characte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -31,6 +31,8 @@ from monge.reporting.values import (
 )
 
 WIDEST = 10_000
+TRAINING = "training"
+"""Heading of the column with a row's training time."""
 
 
 def metrics_table(
@@ -75,25 +77,10 @@ class _MetricsTable:
         self.best = best
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        blocks = [(self.metrics, " ")] if self._fits(console, options, self.metrics, " ") else []
-        if not blocks:
-            start = 0
-            while start < len(self.metrics):
-                end = start + 1
-                while end < len(self.metrics) and self._fits(console, options, self.metrics[start : end + 1], "\n"):
-                    end += 1
-                blocks.append((self.metrics[start:end], "\n"))
-                start = end
         yield Text(plain(self.title), style="bold")
-        for position, (metrics, between) in enumerate(blocks):
-            if position:
-                yield Text()
-            yield self._table(metrics, between)
+        beside = self._table(self.metrics, " ")
+        yield beside if _fits(beside, console, options) else _Blocks(lambda metrics: self._table(metrics, "\n"), self.metrics)
         yield _metrics_caption(self.estimates, best=self.best if len(self.estimates) > 1 else "")
-
-    def _fits(self, console: Console, options: ConsoleOptions, metrics: Sequence[str], between: str) -> bool:
-        unlimited = options.update(width=WIDEST)
-        return Measurement.get(console, unlimited, self._table(metrics, between)).maximum <= options.max_width
 
     def _table(self, metrics: Sequence[str], between: str) -> Table:
         table = _table()
@@ -111,6 +98,29 @@ class _MetricsTable:
         """The best mean as it is printed, so that two models that look equal are marked alike."""
         values = [row[metric] for row in self.estimates.values() if metric in row]
         return max(values, key=lambda estimate: estimate.mean).text if len(self.estimates) > 1 and values else None
+
+
+class _Blocks:
+    """A table as wide as the terminal allows: where not all columns fit, one below another, each with the first column again."""
+
+    def __init__(self, table: Callable[[Sequence[str]], Table], columns: Sequence[str]) -> None:
+        self.table = table
+        self.columns = columns
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        start = 0
+        while start < len(self.columns):
+            end = start + 1
+            while end < len(self.columns) and _fits(self.table(self.columns[start : end + 1]), console, options):
+                end += 1
+            if start:
+                yield Text()
+            yield self.table(self.columns[start:end])
+            start = end
+
+
+def _fits(table: Table, console: Console, options: ConsoleOptions) -> bool:
+    return Measurement.get(console, options.update(width=WIDEST), table).maximum <= options.max_width
 
 
 def _cell(estimate: Estimate | None, between: str, style: StyleType = "") -> Text:
@@ -195,20 +205,7 @@ def experiments_table(experiments: Mapping[str, tuple[str, str, str]]) -> Render
 def experiment_table(record: Mapping[str, Any]) -> RenderableType:
     """A reproduced table: per row and metric the mean over seeds, their spread, what the paper prints; then the comparisons."""
     rows: Mapping[str, Mapping[str, Any]] = record["rows"]
-    table = _table()
-    table.add_column(Text("row"), overflow="fold")
-    for metric in record["metrics"]:
-        table.add_column(Text(plain(metric)), justify="right", overflow="fold")
-    table.add_column(Text("training"), justify="right", no_wrap=True)
-    for label, row in rows.items():
-        cells: list[Text] = []
-        for metric in record["metrics"]:
-            values = [one[metric] for one in row["by_seed"]]
-            spread = f" ±{number((max(values) - min(values)) / 2, like=values[0])}" if len(values) > 1 else ""
-            printed = row["paper"].get(metric)
-            below = "" if printed is None else f"\n{number(printed)}"
-            cells.append(Text.assemble(number(row["mean"][metric]), (spread, "dim"), (below, "dim italic")))
-        table.add_row(Text(plain(label)), *cells, Text(duration(sum(row["seconds"]) / len(row["seconds"]))))
+    table = _Blocks(lambda columns: _experiment_rows(rows, columns), [*record["metrics"], TRAINING])
     parts: list[RenderableType] = [Text(plain(f"{record['title']}: {record['data']}, {record['protocol']['name']}"), style="bold"), table]
     printed = any(row["paper"] for row in rows.values())
     n = record["seeds"]
@@ -236,29 +233,60 @@ def experiment_table(record: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
+def _experiment_rows(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> Table:
+    table = _table()
+    table.add_column(Text("row"), overflow="fold", max_width=40)
+    for column in columns:
+        table.add_column(Text(plain(column).replace(" ", "\n")), justify="right", no_wrap=True)
+    for label, row in rows.items():
+        table.add_row(Text(plain(label)), *(_experiment_cell(row, column) for column in columns))
+    return table
+
+
+def _experiment_cell(row: Mapping[str, Any], column: str) -> Text:
+    if column == TRAINING:
+        return Text(duration(sum(row["seconds"]) / len(row["seconds"])))
+    values = [one[column] for one in row["by_seed"]]
+    spread = f" ±{number((max(values) - min(values)) / 2, like=values[0])}" if len(values) > 1 else ""
+    printed = row["paper"].get(column)
+    below = "" if printed is None else f"\n{number(printed)}"
+    return Text.assemble(number(row["mean"][column]), (spread, "dim"), (below, "dim italic"))
+
+
 def _group_means_table(means: GroupMeans) -> RenderableType:
-    table = _table()
-    table.add_column(Text("row"), overflow="fold")
-    for label in means.labels:
-        table.add_column(Text(plain(label)), justify="right", overflow="fold")
-    for label, values in means.rows.items():
-        table.add_row(Text(plain(label)), *(Text(number(value)) for value in values))
-    return _titled(f"{means.metric} by {means.group} (queries)", table)
+    title = f"{means.metric} by {means.group} (queries)"
+    return _titled(title, _Blocks(lambda labels: _group_means_rows(means, labels), means.labels))
 
 
-def _against_table(comparisons: Iterable[Mapping[str, Any]]) -> Table:
+def _group_means_rows(means: GroupMeans, labels: Sequence[str]) -> Table:
     table = _table()
+    table.add_column(Text("row"), overflow="fold", max_width=40)
+    for label in labels:
+        table.add_column(Text(plain(label)), justify="right", no_wrap=True)
+    for row, values in means.rows.items():
+        by_label = dict(zip(means.labels, values, strict=True))
+        table.add_row(Text(plain(row)), *(Text(number(by_label[label])) for label in labels))
+    return table
+
+
+def _against_table(comparisons: Sequence[Mapping[str, Any]]) -> Table:
+    """A line with the pair, below it a row for each metric."""
+    printed = any(one["paper_gain_percent"] is not None for one in comparisons)
+    table = _table()
+    table.collapse_padding = True
     table.add_column(Text("compared"), overflow="fold")
-    for name in ("metric", "difference", "interval", "p", "gain", "paper's gain"):
-        table.add_column(Text(name), justify="right", no_wrap=name != "metric")
+    for name in ("difference", "interval", "p", "gain", *(["paper's\ngain"] if printed else [])):
+        table.add_column(Text(name), justify="right", no_wrap=True)
     before = ""
     for one in comparisons:
         pair = f"{one['a']} - {one['b']}"
-        gain, printed = (MISSING if one[key] is None else f"{one[key]:+.1f} %" for key in ("gain_percent", "paper_gain_percent"))
+        if pair != before:
+            table.add_row(Text(plain(pair), style="bold"))
+        gains = [MISSING if one[key] is None else f"{one[key]:+.1f} %" for key in ("gain_percent", "paper_gain_percent")]
         interval = f"{one['low']:+.4f} to {one['high']:+.4f}"
         clear = "bold" if one["low"] > 0 or one["high"] < 0 else ""
-        cells = (one["metric"], f"{one['difference']:+.4f}", interval, f"{one['p_t']:.2g}", gain, printed)
-        table.add_row(Text("" if pair == before else plain(pair)), *(Text(plain(cell), style=clear) for cell in cells))
+        cells = (f"{one['difference']:+.4f}", interval, f"{one['p_t']:.2g}", *gains[: 1 + printed])
+        table.add_row(Text(plain(one["metric"])), *(Text(cell, style=clear) for cell in cells))
         before = pair
     return table
 
@@ -378,6 +406,6 @@ def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
 
 
-def _titled(title: str | None, table: Table) -> RenderableType:
+def _titled(title: str | None, table: RenderableType) -> RenderableType:
     """A title of its own line: a Rich table's title would wrap at the table's width."""
     return table if title is None else Group(Text(plain(title), style="bold"), table)

@@ -19,8 +19,13 @@ from monge.training.loop import EpochRecord, Progress
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers, contiguous on the CPU."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    """Parameters and persistent buffers, contiguous on the CPU; one that a model has under several names, once, under the first."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in _own_tensors(model).items()}
+
+
+def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
+    first_name = {id(tensor): name for name, tensor in reversed(model.state_dict(keep_vars=True).items())}
+    return {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if first_name[id(tensor)] == name}
 
 
 def load_model_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
@@ -29,7 +34,7 @@ def load_model_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     Raises:
         RunError: they do not.
     """
-    own = model.state_dict()
+    own = _own_tensors(model)
     wrong = sorted(set(own) ^ set(tensors)) or [name for name in own if own[name].shape != tensors[name].shape]
     if wrong:
         raise RunError(f"the weights do not fit the model: {', '.join(wrong[:3])}{' and more' if len(wrong) > 3 else ''}")
