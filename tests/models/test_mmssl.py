@@ -172,6 +172,21 @@ def test_real_rows_are_equation_5(noise: float) -> None:
     assert (raw.dense() > 0).sum(1).tolist() == [len(log.sequences[user]) for user in BATCH.users.tolist()]
 
 
+def test_a_batch_of_one_user_meets_the_critic_with_the_spread_of_earlier_batches() -> None:
+    adversary, features, final = adversary_of(content(), critic_dropout=0.0, critic_dropout_2=0.0)
+    for _ in range(3):
+        adversary.critic_loss(BATCH.users, features, final)
+    kept = {name: tensor.clone() for name, tensor in adversary.named_buffers()}
+    one = BATCH.users[:1]
+    parts = adversary.critic_loss(one, features[:1], final)
+    assert parts["critic"].isfinite()
+    assert parts["critic_penalty"].isfinite()
+    loss = adversary.loss(one, features[:1])
+    assert all(torch.equal(kept[name], tensor) for name, tensor in adversary.named_buffers())
+    adversary.eval()
+    close(loss, adversary.loss(one, features[:1]).item(), 1e-12)
+
+
 def test_the_released_real_rows_hide_what_was_taken_in_their_second_term() -> None:
     log = content()
     adversary, _, final = adversary_of(log, gumbel_noise=0.0, real_term="hidden_dot", real_weight=2.0)

@@ -108,7 +108,7 @@ class Critic(nn.Module):
         first = max(2, n_items // config.critic_shrink)
         second = max(1, first // 2)
         self.weight, self.bias = nn.Parameter(torch.empty(n_items, first)), nn.Parameter(torch.zeros(first))
-        norm = nn.BatchNorm1d if config.critic_norm == "batch" else nn.LayerNorm
+        norm = _BatchNorm if config.critic_norm == "batch" else nn.LayerNorm
         between, last = nn.Linear(first, second), nn.Linear(second, 1)
         self.rest = nn.Sequential(
             nn.LeakyReLU(config.critic_slope), norm(first), Dropout(config.critic_dropout),
@@ -135,6 +135,15 @@ class Critic(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """(B, I) written out -> (B,)."""
         return self.after_first(rows @ self.weight + self.bias)
+
+
+class _BatchNorm(nn.BatchNorm1d):
+    """One row alone, as a last batch may have, has no spread: it is normalised by what earlier batches had."""
+
+    def forward(self, rows: Tensor) -> Tensor:  # noqa: D102
+        if len(rows) > 1 or not self.training:
+            return super().forward(rows)
+        return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
 
 
 class Adversary(nn.Module):
