@@ -184,7 +184,7 @@ def test_a_batch_of_one_user_meets_the_critic_with_the_spread_of_earlier_batches
     loss = adversary.loss(one, features[:1])
     assert all(torch.equal(kept[name], tensor) for name, tensor in adversary.named_buffers())
     adversary.eval()
-    close(loss, adversary.loss(one, features[:1]).item(), 1e-12)
+    torch.testing.assert_close(loss, adversary.loss(one, features[:1]), rtol=0, atol=1e-12)
 
 
 def test_the_released_real_rows_hide_what_was_taken_in_their_second_term() -> None:

@@ -140,7 +140,7 @@ class Critic(nn.Module):
 class _BatchNorm(nn.BatchNorm1d):
     """One row alone, as a last batch may have, has no spread: it is normalised by what earlier batches had."""
 
-    def forward(self, rows: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, rows: Tensor) -> Tensor:
         if len(rows) > 1 or not self.training:
             return super().forward(rows)
         return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
