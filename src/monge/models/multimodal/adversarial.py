@@ -140,10 +140,10 @@ class Critic(nn.Module):
 class _BatchNorm(nn.BatchNorm1d):
     """One row alone, as a last batch may have, has no spread: it is normalised by what earlier batches had."""
 
-    def forward(self, rows: Tensor) -> Tensor:
-        if len(rows) > 1 or not self.training:
-            return super().forward(rows)
-        return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input) > 1 or not self.training:
+            return super().forward(input)
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
 
 
 class Adversary(nn.Module):
