@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from monge.data import Interactions, Queries, Ragged, leave_one_out
 from monge.errors import DataError, QueryError, UnknownNameError
 from monge.evaluation import rank_truth
 from monge.models import MODELS, InnerProduct, find_model, make_model
+from monge.options import describe_options
 from tests.conftest import cycle_sequences, log_of, queries_of, with_content
 from tests.crossdomain import with_domains
 
@@ -141,6 +142,36 @@ def test_saved_and_loaded_gives_equal_scores(name: str, runs: dict[str, monge.Ru
     assert loaded.evaluate(["ndcg@10", "coverage@3"]).to_dict() == run.evaluate(["ndcg@10", "coverage@3"]).to_dict()
     assert loaded.evaluate(["mrr"]).to_dict()["mrr"] == run.result["test"]["mrr"]
     assert loaded.recommend("u3", k=4) == run.recommend("u3", k=4)
+
+
+def choices(hint: Any) -> list[Any]:
+    """The values of a flag or of a choice among names; none for what is a number."""
+    if hint is bool:
+        return [True, False]
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [value for part in get_args(hint) for value in choices(part)]
+
+
+SWITCHES = [
+    (name, option.name, value)
+    for name, small in SMALL.items()
+    for option in describe_options(find_model(name).Config)
+    for value in choices(option.type)
+    if value != small.get(option.name, option.default)
+]
+NEEDS: dict[tuple[str, str, Any], dict[str, Any]] = {("i2vae", "pseudo_order", "interleave"): {"n_pseudo": 6}}
+"""Switches that stand with another option alone."""
+
+
+@pytest.mark.parametrize(("name", "option", "value"), SWITCHES)
+def test_every_switch_learns_and_comes_back(name: str, option: str, value: Any, tmp_path: Path) -> None:
+    run = train(name, tmp_path / "it", epochs=1, **{option: value}, **NEEDS.get((name, option, value), {}))
+    loaded = monge.load_run(tmp_path / "it", trusted=[OUTSIDE])
+    assert getattr(module(loaded).config, option) == value
+    found = scores(loaded.model, queries())
+    assert found.isfinite().all()
+    assert torch.equal(found, scores(run.model, queries()))
 
 
 @pytest.mark.parametrize("name", SMALL)
