@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import monge
 from monge.data import Domains, Interactions, Queries, Ragged, cross_domain, examples_of
@@ -18,6 +20,7 @@ from monge.data.examples import with_earlier_targets
 from monge.errors import ConfigError, DataError, QueryError, UnknownNameError
 from monge.evaluation import evaluate
 from monge.models import make_model
+from monge.models.crossdomain.c2dsr import C2DSR, C2DSRConfig
 from monge.models.crossdomain.i2vae import I2VAE, REFERENCE, I2VAEConfig
 from monge.models.crossdomain.pseudo import PseudoSequences, inputs_of
 from monge.sampling import ExampleBatches, by_domain
@@ -368,6 +371,50 @@ def test_a_run_comes_back_as_it_was(options: dict[str, Any], tmp_path: Any) -> N
     torch.testing.assert_close(scores(loaded.model, split.test), scores(run.model, split.test), rtol=0, atol=0)
     for history in ([], ["i0"], ["i7", "i8"], ["i0", "i7"]):
         assert loaded.recommend(history=history, domain="a") == run.recommend(history=history, domain="a")
+
+
+def c2dsr(log: Interactions, **options: Any) -> tuple[C2DSR, Any]:
+    torch.manual_seed(0)
+    config = C2DSRConfig(**({"dim": 4, "max_length": 6, "batch_size": 64, "n_blocks": 1, "dropout": 0.0} | options))
+    model = make_model(C2DSR, config, n_users=log.n_users, n_items=log.n_items, item_columns=log.item_columns, modalities={})
+    assert isinstance(model, C2DSR)
+    return model, model.batches(log, seed=0, device=CPU)
+
+
+def test_c2dsr_has_a_graph_within_domains_and_one_over_all() -> None:
+    log = with_domains(log_of([[0, 3, 1, 4, 2, 5], [1, 0, 3, 4, 5, 2]]), ["a"] * 3 + ["b"] * 3)
+    model, _ = c2dsr(log)
+    examples = examples_of(log)
+    counts = np.zeros((2, 6, 6))
+    for row in range(len(examples)):
+        history = examples.history[row].tolist()
+        lines = ([item for item in history if item < 3], [item for item in history if item >= 3]), (history,)
+        for graph, sequences in enumerate(lines):
+            for sequence in sequences:
+                for first, second in pairwise(sequence):
+                    counts[graph, first, second] += 1
+                    counts[graph, second, first] += 1
+    tables = model.tables.detach().double().numpy()
+    means = counts / np.maximum(counts.sum(2, keepdims=True), 1)
+    torch.testing.assert_close(model.vectors()[:, :-1].detach().numpy(), ((tables + means @ tables) / 2).astype(np.float32))
+    assert not counts[0, :3, 3:].any()
+    assert counts[1, :3, 3:].any()
+
+
+def test_c2dsrs_merged_loss_is_among_the_items_of_the_next_items_domain() -> None:
+    log = rounds(single=12)
+    model, batches = c2dsr(log)
+    batch = next(batches(0))
+    found = model.loss(batch)["merged"].item() / (1 - model.config.infomax)
+    merged_BT = model.merged_of_example[batch.rows]
+    states, real = model.states(model.n_domains, model.vectors(), merged_BT)
+    logits = F.linear(states, model.out.weight, model.out.bias).detach().double()
+    losses: list[float] = []
+    for row, place in real.nonzero().tolist():
+        following = merged_BT[row, place + 1] if place + 1 < merged_BT.shape[1] else batch.targets[row]
+        of_domain = model.domain_of_item == model.domain_of_item[following]
+        losses.append(float(logits[row, place][of_domain].logsumexp(0) - logits[row, place, following]))
+    assert found == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_recommendations_in_a_domain(tmp_path: Any) -> None:

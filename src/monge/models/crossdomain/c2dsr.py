@@ -6,11 +6,13 @@
     infomax: a bilinear form tells the mean of X's states with the merged states of the OTHER domains' items from the same with those
     items replaced at random
 
-Item vectors are the mean of a table and of what one layer of a graph makes of it: D^-1 A E, where A counts which items stood side by side.
+Item vectors are the mean of a table and of what one layer of a graph makes of it: D^-1 A E, where A counts which items stood side by side,
+for the domains' table within the sequences of one domain, for the merged one in the merged sequences. Each log loss is among the items of
+the domain that the next item belongs to.
 
 Source: Cao et al., "Contrastive Cross-Domain Sequential Recommendation", CIKM 2022, and its code (cjx96/C2DSR): w = .3, 2 blocks, 1 head,
-dropout .2, no learned positions there. Ours: one target an example for the domain's loss (every position for the merged one); the graph is
-read in both directions; learned positions; pads are left out; more than two domains.
+dropout .2. Ours: one target an example for the domain's loss (every position for the merged one); the graphs are read in both directions
+and count repeats; vectors are not scaled by sqrt(D); pads are left out of attention and are no class; more than two domains.
 
 Axes: K domains, B examples, T positions, D width.
 """
@@ -98,7 +100,7 @@ class C2DSR(nn.Module):
         )
         self.out = nn.Linear(config.dim, n_items)
         self.agree = nn.ModuleList(nn.Bilinear(config.dim, config.dim, 1) for _ in range(self.n_domains))
-        self.graph: Tensor | None = None
+        self.graphs: tuple[Tensor, Tensor] | None = None
         self.merged_of_example = torch.empty(0)
         self.register_state_dict_pre_hook(_keep_vectors)
 
@@ -106,18 +108,20 @@ class C2DSR(nn.Module):
         """Every example once an epoch."""
         examples = examples_of(train)
         self.merged_of_example = examples.batch(device).padded(self.config.max_length)
-        self.graph = _neighbours(self.merged_of_example, self.n_items) if self.config.graph else None
-        return ExampleBatches(
+        batches = ExampleBatches(
             train, batch_size=self.config.batch_size, max_length=self.config.max_length, n_negatives=1, seed=seed, device=device
         )
+        if self.config.graph:
+            within = _neighbours(batches.sequences.flatten(0, 1), self.n_items)
+            self.graphs = within, _neighbours(self.merged_of_example, self.n_items)
+        return batches
 
     def vectors(self) -> Tensor:
         """(2, n_items + 1, D): item vectors of the domains and merged, over the graph where it is there; then the pad's zeros."""
         tables = self.tables
-        if self.config.graph and self.graph is not None:
-            flat = tables.transpose(0, 1).flatten(1)
-            mixed = torch.sparse.mm(self.graph, flat).unflatten(1, (2, -1)).transpose(0, 1)
-            tables = (tables + mixed) / 2
+        if self.graphs is not None:
+            mixed = [torch.sparse.mm(graph, table) for graph, table in zip(self.graphs, tables.unbind(), strict=True)]
+            tables = (tables + torch.stack(mixed)) / 2
         elif self.config.graph:
             tables = self.final
         return F.pad(tables, (0, 0, 0, 1))
@@ -135,14 +139,18 @@ class C2DSR(nn.Module):
         merged, real_BT = self.states(self.n_domains, vectors, merged_BT)
         keep, w = 1 - self.config.infomax, self.config.infomax
         following_BT = torch.cat([merged_BT[:, 1:], batch.targets[:, None]], 1)
-        loss_merged = full_cross_entropy(merged[real_BT], self.out.weight, self.out.bias, following_BT[real_BT])
-        zero = loss_merged.new_zeros(())
-        single, contrast = zero, zero
+        merged_N, following_N = merged[real_BT], following_BT[real_BT]
+        single = loss_merged = contrast = merged.new_zeros(())
         for number in range(self.n_domains):
+            columns = (self.domain_of_item == number).nonzero().squeeze(1)
+            here = (self.domain_of_item[following_N] == number).nonzero().squeeze(1)
+            if len(here):
+                next_item = torch.searchsorted(columns, following_N[here])
+                log_loss = full_cross_entropy(merged_N[here], self.out.weight[columns], self.out.bias[columns], next_item)
+                loss_merged = loss_merged + len(here) / len(following_N) * log_loss
             rows = (batch.domain == number).nonzero().squeeze(1)
             if not len(rows):
                 continue
-            columns = (self.domain_of_item == number).nonzero().squeeze(1)
             states, real = self.states(number, vectors, batch.sequences[number, rows])
             user = self._last(states, real) + self._last(merged[rows], real_BT[rows])
             target = torch.searchsorted(columns, batch.targets[rows])
@@ -196,7 +204,7 @@ class C2DSR(nn.Module):
 def _keep_vectors(model: nn.Module, *_: object) -> None:
     """Before a state is saved: item vectors that belong to the tables, for those who load it without the graph."""
     assert isinstance(model, C2DSR)
-    if model.graph is not None:
+    if model.graphs is not None:
         with torch.no_grad():
             model.final.copy_(model.vectors()[:, :-1])
 
