@@ -23,6 +23,7 @@ from monge.models import make_model
 from monge.models.crossdomain.c2dsr import C2DSR, C2DSRConfig
 from monge.models.crossdomain.i2vae import I2VAE, REFERENCE, I2VAEConfig
 from monge.models.crossdomain.pseudo import PseudoSequences, inputs_of
+from monge.models.crossdomain.savae import SAVAE, SAVAEConfig
 from monge.sampling import ExampleBatches, by_domain
 from tests.conftest import log_of, queries_of
 from tests.crossdomain import rounds, tastes, with_domains
@@ -415,6 +416,24 @@ def test_c2dsrs_merged_loss_is_among_the_items_of_the_next_items_domain() -> Non
         of_domain = model.domain_of_item == model.domain_of_item[following]
         losses.append(float(logits[row, place][of_domain].logsumexp(0) - logits[row, place, following]))
     assert found == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_savaes_prior_is_what_the_other_domain_says_of_the_whole_bag() -> None:
+    log = rounds(single=12)
+    config = SAVAEConfig(dim=4, hidden=8, batch_size=16, dropout=0.9)
+    torch.manual_seed(0)
+    model = make_model(SAVAE, config, n_users=log.n_users, n_items=log.n_items, item_columns=log.item_columns, modalities={})
+    assert isinstance(model, SAVAE)
+    batch = next(model.batches(log, seed=0, device=CPU)(0))
+    for number in (0, 1):
+        model.train()
+        torch.manual_seed(1)
+        learning = model.source(number, batch.sequences)
+        mean, _, has = model.encoded(1 - number, batch.sequences[1 - number])
+        model.eval()
+        asked_for, _, _ = model.encoded(1 - number, batch.sequences[1 - number])
+        torch.testing.assert_close(learning, torch.where(has[:, None], asked_for, torch.zeros_like(asked_for)))
+        assert not torch.allclose(mean, asked_for)  # a bag that is read for itself is thinned
 
 
 def test_recommendations_in_a_domain(tmp_path: Any) -> None:

@@ -63,10 +63,14 @@ class GaussianEncoder(nn.Module):
         self.layers = nn.ModuleList(xavier_linear(n_in, n_out) for n_in, n_out in pairwise(widths))
         self.dropout = Dropout(dropout)
 
-    def forward(self, items_N: Tensor, row_of_item_N: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
-        """Items of all bags, each once a bag; their rows 0..n_rows-1, rising -> mean (B, Z) and log variance (B, Z)."""
+    def forward(self, items_N: Tensor, row_of_item_N: Tensor, n_rows: int, *, whole: bool = False) -> tuple[Tensor, Tensor]:
+        """Items of all bags, each once a bag; their rows 0..n_rows-1, rising -> mean (B, Z) and log variance (B, Z).
+
+        `whole`: nothing of a bag is dropped, in training either.
+        """
         offsets = torch.searchsorted(row_of_item_N, torch.arange(n_rows + 1, device=row_of_item_N.device))
-        x_N = self.dropout(offsets.diff().to(self.items.dtype).rsqrt()[row_of_item_N])
+        x_N = offsets.diff().to(self.items.dtype).rsqrt()[row_of_item_N]
+        x_N = x_N if whole else self.dropout(x_N)
         h = F.embedding_bag(items_N, self.items, offsets, mode="sum", per_sample_weights=x_N, include_last_offset=True) + self.bias
         for layer in self.layers:
             h = layer(self.activation(h))

@@ -77,17 +77,17 @@ class SAVAE(nn.Module):
         """Every example once an epoch."""
         return ExampleBatches(train, batch_size=self.config.batch_size, max_length=READ, n_negatives=1, seed=seed, device=device)
 
-    def encoded(self, number: int, sequences_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A domain's items (B, T) -> mean and log variance of the posterior (B, Z), and who has any (B,)."""
+    def encoded(self, number: int, sequences_BT: Tensor, *, whole: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """A domain's items (B, T) -> mean and log variance of the posterior (B, Z), and who has any (B,); `whole`: without dropout."""
         sequences_BT = self._once(sequences_BT)
         real_BT = sequences_BT != self.n_items
         rows = real_BT.nonzero()[:, 0]
-        mean_BZ, log_variance_BZ = self.encoders[number](self.local[sequences_BT[real_BT]], rows, len(sequences_BT))
+        mean_BZ, log_variance_BZ = self.encoders[number](self.local[sequences_BT[real_BT]], rows, len(sequences_BT), whole=whole)
         return mean_BZ, log_variance_BZ, real_BT.any(1)
 
     def source(self, number: int, sequences_KBT: Tensor) -> Tensor:
-        """(B, Z): the mean of the other domains' posterior means, zero for users without items there."""
-        found = [self.encoded(other, sequences_KBT[other]) for other in range(self.n_domains) if other != number]
+        """(B, Z): the mean of the other domains' posterior means, of whole bags; zero for users without items there."""
+        found = [self.encoded(other, sequences_KBT[other], whole=True) for other in range(self.n_domains) if other != number]
         total = torch.stack([torch.where(has[:, None], mean, torch.zeros_like(mean)) for mean, _, has in found]).sum(0)
         return total / torch.stack([has for _, _, has in found]).sum(0).clamp(min=1)[:, None]
 
