@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from monge.data import Interactions, Split, check_leaks, cross_domain, load, read, read_domains, read_released, released
 from monge.data.cross_domain import long_tail_bound
 from monge.data.domains import Domains
-from monge.data.examples import examples_of, with_earlier_targets
+from monge.data.examples import examples_of, history_lengths, with_earlier_targets
 from monge.data.leaks import order_agreement, truth_in_history, truth_in_training
 from monge.errors import ConfigError, DataError, UnknownNameError
 from tests.conftest import log_of, queries_of
@@ -118,7 +118,8 @@ def test_density_thins_inputs_and_overlap_thins_users_and_truths_stay() -> None:
     varied: list[dict[str, Any]] = [{}, {"density": 0.5}, {"overlap": 0.25}]
     whole, thin, few = (cross_domain(log, **(options | more)) for more in varied)
     assert thin.test.truth.values.tolist() == whole.test.truth.values.tolist()
-    assert thin.test.history.lengths.tolist() == np.ceil(whole.test.history.lengths / 2).astype(int).tolist()
+    for one, other in zip(history_lengths(thin.test), history_lengths(whole.test), strict=True):
+        assert one.tolist() == np.ceil(other / 2).astype(int).tolist()  # of each domain: no query loses a history, none becomes cold-start
     assert whole.train.examples is not None
     assert thin.train.examples is not None
     assert few.train.examples is not None
@@ -204,13 +205,20 @@ def test_the_items_before_a_target_may_be_targets_too() -> None:
     assert earlier(log, 2) == examples | {(0, (0, 4), 1), (0, (0,), 4), (1, (4,), 0)}
     assert earlier(log, 3) == earlier(log, 9) == earlier(log, 2)  # nothing stands before the first items
     untimed = replace(log, time=None)
-    assert (0, (4, 5), 1) not in earlier(untimed, 2)
-    assert {(0, (0, 4, 5), 1), (0, (4, 5), 0)} <= earlier(untimed, 3)  # without times all of the other domain is known
+    assert earlier(untimed, 3) == earlier(log, 3)  # the order of the rows is that of time
+    released = replace(untimed, provenance={"format": "i2vae"})
+    assert {(0, (0, 4, 5), 1), (0, (4, 5), 0)} <= earlier(released, 3)  # lists of their own: all of the other domain is known
 
 
-def test_earlier_targets_by_a_loop() -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_earlier_targets_by_a_loop(at_once: int) -> None:
     rng = np.random.default_rng(0)
     log = with_domains(log_of([rng.integers(0, 12, rng.integers(1, 9)).tolist() for _ in range(40)], n_items=12), list("aaaaabbbbbbc"))
+    assert log.time is not None
+    log = replace(log, time=log.time // at_once)
+    first_time: dict[tuple[int, int], int] = {}
+    for user, item, time in zip(log.user.tolist(), log.item.tolist(), log.time.tolist(), strict=True):  # pyright: ignore[reportOptionalMemberAccess]
+        first_time.setdefault((user, item), time)
     of_item = Domains.of(log.item_columns).of_item
     examples = examples_of(log)
     assert examples.domain is not None
@@ -219,7 +227,10 @@ def test_earlier_targets_by_a_loop() -> None:
         history = examples.history[at].tolist()
         wanted.add((user, tuple(history), int(examples.truth[at][0])))
         for place in [place for place, item in enumerate(history) if of_item[item] == domain][-3:]:
-            before = tuple(item for item in history[:place] if item != history[place])
+            now = first_time[user, history[place]]
+            before = tuple(
+                item for item in history[:place] if item != history[place] and (of_item[item] == domain or first_time[user, item] < now)
+            )
             if before:
                 wanted.add((user, before, history[place]))
     assert earlier(log, 4) == wanted

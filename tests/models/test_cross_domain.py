@@ -200,6 +200,20 @@ def test_every_switch_of_the_code_makes_a_difference(option: str, value: Any) ->
     assert totals[0] != totals[1]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_slip_is_in_the_domain_of_the_first_list(first: int) -> None:
+    log = with_domains(rounds(single=12), ["ab"[first]] * 6 + ["ba"[first]] * 6)
+    model = made(log, first_without_augmented=True).eval()
+    for number in (0, 1):
+        batch = next(iter(ExampleBatches(log, batch_size=8, max_length=4, n_negatives=1, seed=0, device=CPU)(0)))
+        pseudo = torch.arange(4).repeat(8, 1) + 6 * (number != first)
+        latents = model.latents(number, batch.sequences, pseudo)
+        cold = torch.zeros(8, dtype=torch.bool)
+        _, read = model.wanted(number, latents, cold=cold, sample=False)
+        assert torch.equal(read, latents.own[0]) == (number == first)
+        assert torch.equal(read, latents.augmented[0]) == (number != first)
+
+
 def _with_all_kinds(log: Interactions) -> Queries:
     """Examples with both histories, with one, and cold-start ones."""
     histories = [[0, 6, 1], [2, 8, 9], [0, 1], [6, 7], [8], [1]]

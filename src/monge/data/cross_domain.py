@@ -299,14 +299,17 @@ def _parts(users: IntArray, n_users: int, validation: float, test: float, seed: 
 
 
 def _sparser(queries: Queries, density: float, rng: np.random.Generator) -> Queries:
-    """Each history with ceil(density n) of its n items, in their order."""
+    """Of the n items that a history has of the domain asked for ceil(density n), in their order; of those of the others likewise."""
+    assert queries.domain is not None
+    assert queries.domain_of_item is not None
     rows = queries.history
+    side = 2 * rows.row_of_value + (queries.domain_of_item[rows.values] == queries.domain[rows.row_of_value])
+    length = np.bincount(side, minlength=2 * len(rows))
     draw = rng.random(len(rows.values))
-    order = np.lexsort((draw, rows.row_of_value))
+    order = np.lexsort((draw, side))
     rank = np.empty(len(draw), dtype=np.int64)
-    rank[order] = np.arange(len(draw)) - rows.offsets[rows.row_of_value]
-    wanted = np.ceil(density * rows.lengths - 1e-9).astype(np.int64)
-    return replace(queries, history=keep_values(rows, rank < wanted[rows.row_of_value]))
+    rank[order] = np.arange(len(draw)) - (np.cumsum(length) - length)[side[order]]
+    return replace(queries, history=keep_values(rows, rank < np.ceil(density * length - 1e-9)[side]))
 
 
 def _pairs(queries: Queries, rows: Ragged) -> IntArray:

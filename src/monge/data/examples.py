@@ -19,6 +19,9 @@ from monge.data.interactions import Interactions
 from monge.data.queries import Queries
 from monge.data.ragged import IntArray, Ragged
 
+LISTS_BY_DOMAIN = "i2vae"
+"""Format of logs that do not say which of two items of different domains came first."""
+
 
 @dataclass(frozen=True, eq=False)
 class LastItems:
@@ -88,8 +91,9 @@ def with_earlier_targets(examples: Queries, log: Interactions, n_targets: int) -
         n_targets: at most so many of the newest items of a user in a domain are targets, >= 1; 1: the examples as they are.
 
     Returns:
-        The examples, then the others. An input has the items of the domain before the target and, where there are times, what stands
-        before it of other domains (else all of them), without copies of the target; an example whose input is empty is none.
+        The examples, then the others. An input has the items of the domain that stand before the target, and of other domains what
+        came before it in time (without times what stands before it; all of them where the log has a list a domain, as released files
+        have), without copies of the target; an example whose input is empty is none.
     """
     assert examples.domain is not None
     domains = Domains.of(log.item_columns)
@@ -104,7 +108,10 @@ def with_earlier_targets(examples: Queries, log: Interactions, n_targets: int) -
     example = values.row_of_value
     place = np.arange(len(example), dtype=np.int64) + (history.offsets[source] - values.offsets[:-1])[example]
     before = place < target[example]
-    if log.time is None:
+    if log.time is not None:
+        first = _first_times(log, np.stack([examples.user[source][example], values.values]))
+        before &= own[place] | (first < _first_times(log, np.stack([examples.user[source], history.values[target]]))[example])
+    elif log.provenance.get("format") == LISTS_BY_DOMAIN:
         before |= ~own[place]
     product = domains.row_of_item
     inputs = keep_values(values, before & (product[values.values] != product[history.values[target]][example]))
@@ -120,6 +127,15 @@ def with_earlier_targets(examples: Queries, log: Interactions, n_targets: int) -
         domain=domains.of_item[truth.values],
         groups={},
     )
+
+
+def _first_times(log: Interactions, pairs: IntArray) -> npt.NDArray[np.int64]:
+    """(2, N) users and items, all of the log -> when each user took the item for the first time, (N,)."""
+    assert log.time is not None
+    taken = log.user * np.int64(log.n_items) + log.item
+    order = np.lexsort((log.time, taken))
+    at = np.searchsorted(taken[order], pairs[0] * np.int64(log.n_items) + pairs[1])
+    return log.time[order][at]
 
 
 def _together(first: Ragged, second: Ragged) -> Ragged:

@@ -10,8 +10,9 @@ z_a^x masked, in training too; whoever has items of X alone gets z_t^y = 0, its 
 
 Source: Ning et al., "i2VAE", UAI 2025, secs. 3 and D.2. Ours: more than two domains (Y is then all others pooled: their states side by
 side); pads are left out of attention and means; terms of an empty history are left out; KL(z_t^y || r^y) counts users with both histories;
-sigma = softplus + 1e-4; `domain_dropout`, `kl_weight`, `kl_warmup`, `n_negatives`, `n_targets`. The authors' code differs in many places:
-each is an option, and `REFERENCE` holds them all.
+sigma = softplus + 1e-4; a LayerNorm behind the attention between domains, as the code has it; `domain_dropout`, `kl_weight`, `kl_warmup`,
+`n_negatives`, `n_targets`. The authors' code differs in many places: `REFERENCE` holds the options that do as it does, and says what they
+leave out.
 
 Axes: K domains, B users, T positions, P pseudo-items, D width, N negatives.
 """
@@ -89,6 +90,8 @@ class I2VAEConfig:
     """Learned positions (the code: none)."""
     mask_pads: bool = True
     """Leave empty places out of attention and means (the code: does not)."""
+    unit_items: bool = False
+    """Draw item vectors with deviation 1 (the code: yes), otherwise with dim^-1/2."""
     share_items: bool = False
     """One vector for an id that stands in several domains (the code: yes); otherwise each domain has its own."""
     pseudo_order: Literal["append", "interleave"] = "append"
@@ -99,6 +102,8 @@ class I2VAEConfig:
     """One head for a domain's own and its augmented latent (the code: yes)."""
     cross: Literal["attention", "swapped", "mlp"] = "attention"
     """attention: query own, key and value other; swapped: query other, key own, value other (the code); mlp on both means."""
+    transfer_head: Literal["mlp", "linear"] = "mlp"
+    """Behind that attention an MLP as for the other latents, or one linear map, without any dropout in both (the code)."""
     deviation: Literal["softplus", "clamped"] = "softplus"
     """softplus(s) + 1e-4, or exp(.1 + .9 softplus(min(s, .4))), which lies between 1.1 and 2.51 (the code)."""
     priors: Literal["vector", "scalar"] = "vector"
@@ -108,7 +113,7 @@ class I2VAEConfig:
     score: Literal["dot", "mlp"] = "dot"
     """Inner product, or an MLP on user and item, shared by the domains (the code)."""
     first_without_augmented: bool = False
-    """The first domain's decoder reads z twice and z_a never (a slip of the code)."""
+    """The decoder of the log's first item's domain, a file's first list, reads z twice and z_a never (a slip of the code)."""
     lambda_c_on: Literal["all", "transfer"] = "all"
     """lambda_c on reconstruction, KL(z) and KL(z_t || r), or on the last alone (the code)."""
     denoising: Literal["forward", "reversed"] = "forward"
@@ -149,6 +154,8 @@ class I2VAEConfig:
             if self.dim % getattr(self, name):
                 option = name.replace("_", "-")
                 raise ConfigError(f"--{option} must divide --dim; got {getattr(self, name)} heads for width {self.dim}")
+        if (self.cross, self.transfer_head) == ("mlp", "linear"):
+            raise ConfigError("--transfer-head linear stands behind an attention; --cross mlp has none")
         if self.pseudo_order == "interleave" and self.n_pseudo != self.max_length:
             raise ConfigError(f"--pseudo-order interleave needs --n-pseudo = --max-length; got {self.n_pseudo} and {self.max_length}")
 
@@ -173,11 +180,13 @@ REFERENCE: Mapping[str, Any] = {
     "psg_rounds": 1,
     "positions": False,
     "mask_pads": False,
+    "unit_items": True,
     "share_items": True,
     "pseudo_order": "interleave",
     "normalise_states": True,
     "share_heads": True,
     "cross": "swapped",
+    "transfer_head": "linear",
     "deviation": "clamped",
     "priors": "scalar",
     "decoder": "apart",
@@ -191,7 +200,8 @@ REFERENCE: Mapping[str, Any] = {
     "cold_start": "decode",
     "single_domain": "posterior",
 }
-"""Every switch as the authors' code has it (their pseudo-items masked the target; ours never do)."""
+"""Every switch as the authors' code has it. What no switch gives: its pseudo-items masked the target, ours never do; its means over a batch
+count the rows that ask for the other domain; its weights are drawn otherwise in the heads of each domain's first latents."""
 
 
 class GaussianHead(nn.Module):
@@ -210,6 +220,20 @@ class GaussianHead(nn.Module):
         return mean_BD, deviation_of(raw_BD, clamped=self.clamped)
 
 
+class LinearHead(nn.Module):
+    """A linear map from a state to mean and deviation."""
+
+    def __init__(self, config: I2VAEConfig) -> None:
+        super().__init__()
+        self.clamped = config.deviation == "clamped"
+        self.map = nn.Linear(config.dim, 2 * config.dim)
+
+    def forward(self, state_BD: Tensor) -> Gaussian:
+        """(B, D) -> mean and deviation (B, D)."""
+        mean_BD, raw_BD = self.map(state_BD).chunk(2, -1)
+        return mean_BD, deviation_of(raw_BD, clamped=self.clamped)
+
+
 def deviation_of(raw: Tensor, *, clamped: bool) -> Tensor:
     """A positive deviation from any number; `clamped` is the map of the authors' code."""
     return (0.1 + 0.9 * F.softplus(raw.clamp(max=0.4))).exp() if clamped else F.softplus(raw) + 1e-4
@@ -221,9 +245,11 @@ class Transfer(nn.Module):
     def __init__(self, config: I2VAEConfig) -> None:
         super().__init__()
         self.kind, self.mask_pads = config.cross, config.mask_pads
-        self.attention = None if config.cross == "mlp" else Attention(config.dim, config.cross_heads, config.dropout)
+        linear = config.transfer_head == "linear"
+        dropout = 0.0 if linear else config.dropout
+        self.attention = None if config.cross == "mlp" else Attention(config.dim, config.cross_heads, dropout)
         self.norm = nn.LayerNorm(config.dim)
-        self.head = GaussianHead(config, n_inputs=2 if config.cross == "mlp" else 1)
+        self.head = LinearHead(config) if linear else GaussianHead(config, n_inputs=2 if config.cross == "mlp" else 1)
 
     def forward(self, own_BTD: Tensor, own_BT: Tensor, other_BSD: Tensor, other_BS: Tensor) -> Gaussian:
         """States of both domains, and which places are real -> mean and deviation (B, D)."""
@@ -292,13 +318,14 @@ class I2VAE(nn.Module):
         if config.cross == "swapped" and len(domains) > 2:
             raise ConfigError("--cross swapped pairs keys and values of two domains; use --cross attention for more of them")
         self.config, self.n_domains, self.n_items = config, len(domains), n_items
+        self.without_augmented = int(domains.of_item[0]) if config.first_without_augmented else None
         rows = torch.from_numpy(domains.row_of_item) if config.share_items else torch.arange(n_items)
         n_rows = int(rows.max()) + 1
         self.register_buffer("domain_of_item", torch.from_numpy(domains.of_item), persistent=False)
         self.register_buffer("row_of_item", torch.cat([rows, torch.tensor([n_rows])]), persistent=False)
         self.register_buffer("long_tail", torch.zeros(self.n_domains))
         self.items = nn.Embedding(n_rows + 1, config.dim)
-        nn.init.normal_(self.items.weight, std=config.dim**-0.5)
+        nn.init.normal_(self.items.weight, std=1.0 if config.unit_items else config.dim**-0.5)
         each = range(self.n_domains)
         self.encoders = nn.ModuleList(
             InterestEncoder(
@@ -409,7 +436,7 @@ class I2VAE(nn.Module):
         return self.items(self.row_of_item[items])
 
     def wanted(self, number: int, latents: Latents, *, cold: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
-        """What users want in a domain, (B, D), and the augmented latent, (B, D); `cold` (B,) marks those whose own latents are masked."""
+        """What users want in a domain, (B, D), and what is read as augmented latent, (B, D); `cold` (B,) marks masked own latents."""
 
         def drawn(posterior: Gaussian) -> Tensor:
             return posterior[0] + posterior[1] * torch.randn_like(posterior[0]) if sample else posterior[0]
@@ -421,8 +448,8 @@ class I2VAE(nn.Module):
             carried = torch.where(other_B1, carried, torch.zeros_like(carried))
         if self.config.cold_start == "mask":
             own, augmented = (torch.where(cold_B1, torch.zeros_like(latent), latent) for latent in (own, augmented))
-        read = own if self.config.first_without_augmented and number == 0 else augmented
-        return self.decoders[number](own, carried, read), augmented
+        augmented = own if number == self.without_augmented else augmented
+        return self.decoders[number](own, carried, augmented), augmented
 
     def _domain_loss(self, number: int, latents: Latents, targets: Tensor, negatives: Tensor, beta: float) -> dict[str, Tensor]:
         """Sums over the examples that ask for one domain."""
