@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monge.reporting.values import Estimate, plain
+from monge.reporting.values import Estimate, grouping, plain
 
 Figure = dict[str, Any]
 
@@ -92,7 +92,7 @@ def group_figure(groups: Sequence[Mapping[str, Any]], metric: str) -> Figure | N
     }
     axes = _layout(
         xaxis={"title": {"text": f"{_safe(metric)}, test"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": _lines(groups[0]["group"]), "standoff": 12}, "type": "category", "autorange": "reversed"},
+        yaxis={"title": {"text": _lines(grouping(groups[0]["group"])), "standoff": 12}, "type": "category", "autorange": "reversed"},
     )
     return {"data": [bar], "layout": axes | {"showlegend": False, "bargap": 0.35, "height": 90 + 48 * len(bars)}}
 

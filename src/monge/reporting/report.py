@@ -16,7 +16,7 @@ from monge.errors import MissingExtraError
 from monge.reporting.definitions import CONVENTIONS, definition
 from monge.reporting.figures import Figure, group_figure, loss_figure, validation_figure
 from monge.reporting.run_files import RunFiles, read_run_files
-from monge.reporting.values import MISSING, Estimate, describe, duration, number, option, plain
+from monge.reporting.values import MISSING, QUERY_GROUPS, Estimate, describe, duration, grouping, number, option, plain
 
 LONGEST_HISTORY = 12
 
@@ -149,16 +149,16 @@ def _group_tables(groups: Iterable[Mapping[str, Any]], metrics: Sequence[str]) -
         cells = [
             (row["label"], f"{row['n_queries']:,}", [Estimate.of(row.get("metrics", {}).get(metric)) for metric in used]) for row in rows
         ]
-        tables.append({"name": name, "chart": f"group-{place}", "metrics": used, "rows": cells})
+        tables.append({"name": grouping(name), "chart": f"group-{place}", "metrics": used, "rows": cells})
     return tables
 
 
 def _by_group(groups: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Rows by the name of their grouping, in the order of their first row."""
+    """Rows by the name of their grouping, in the order of their first row; a grouping that puts all queries together says nothing."""
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for row in groups:
         by_name.setdefault(str(row["group"]), []).append(row)
-    return by_name
+    return {name: rows for name, rows in by_name.items() if len(rows) > 1 or name in QUERY_GROUPS}
 
 
 def _charts(files: RunFiles) -> dict[str, Figure | None]:

@@ -18,6 +18,7 @@ from rich.text import Text
 from monge.errors import UnknownNameError, nearest
 from monge.reporting.values import (
     MISSING,
+    QUERY_GROUPS,
     Estimate,
     GroupMeans,
     describe,
@@ -380,8 +381,6 @@ def run_summary(run: Mapping[str, Any], result: Mapping[str, Any]) -> Renderable
     )
 
 
-QUERY_GROUPS = ("all", "long-tailed", "cold-start", "no history", "truth in training", "truth in history", "leak-free")
-"""Groups that a protocol gave its queries, in the order in which they are shown."""
 GROUP_METRICS = ("sampled_hit@10", "sampled_ndcg@10", "ndcg@10")
 
 

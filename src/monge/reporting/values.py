@@ -182,6 +182,19 @@ def _fact(name: str, value: Any) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
 
 
+QUERY_GROUPS = ("all", "long-tailed", "cold-start", "no history", "truth in training", "truth in history", "leak-free")
+"""Groups that a protocol gave its queries, in the order in which they are shown; their labels are domains."""
+
+
+def grouping(group: Any) -> str:
+    """What the rows of a grouping are: domains, of the queries of such a group, or what the grouping's name says.
+
+    >>> grouping("long-tailed"), grouping("training interactions of the user")
+    ('domain (long-tailed queries)', 'training interactions of the user')
+    """
+    return f"domain ({group} queries)" if group in QUERY_GROUPS else str(group)
+
+
 class GroupMeans(NamedTuple):
     """One metric of a reproduced table's rows, by groups of the queries."""
 
