@@ -1,11 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monge.data import Interactions, read, write
+from monge.data.convert import left_out
 from monge.errors import DataError
 
 TABLES = [".csv", ".tsv", ".inter", ".parquet", ".arrow", ".feather", ".jsonl", ".ndjson", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".parquet.gz"]
@@ -43,6 +46,48 @@ def test_a_table_comes_back_as_it_was(suffix: str, full: bool, tmp_path: Path) -
     assert same(log, back)
     assert back.items.ids.dtype == np.int64
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("suffix", TABLES)
+def test_domains_come_back_as_they_were(suffix: str, shared: bool, tmp_path: Path) -> None:
+    ids = [7, 8, 7, 9] if shared else [7, 8, 6, 9]
+    log = read(pl.DataFrame({"user": list("abba"), "item": ids, "domain": ["books", "books", "café", "1"], "time": [1, 2, 3, 4]}))
+    write(log, tmp_path / f"log{suffix}")
+    back = read(tmp_path / f"log{suffix}")
+    assert same(log, back)
+
+    def domains(some: Interactions) -> dict[object, tuple[object, ...]]:
+        return dict(
+            zip(some.items.ids.tolist(), zip(*(column.tolist() for column in some.item_columns.values()), strict=True), strict=True)
+        )
+
+    assert set(back.item_columns) == set(log.item_columns) == ({"domain", "id_in_domain"} if shared else {"domain"})
+    assert domains(back) == domains(log)
+    assert domains(log)["café:7" if shared else 6][0] == "café"
+
+
+def test_ids_stay_as_they_are_where_no_row_shares_one_any_more(tmp_path: Path) -> None:
+    log = read(pl.DataFrame({"user": list("abba"), "item": [7, 8, 7, 9], "domain": list("xxyy")}))
+    kept = log.select(log.item != log.items.number("y:7"))
+    write(kept, tmp_path / "log.csv")
+    back = read(tmp_path / "log.csv")
+    assert sorted(back.items.ids.tolist()) == ["x:7", "x:8", "y:9"]
+    assert sorted(back.item_columns["domain"].tolist()) == ["x", "x", "y"]
+
+
+def test_what_a_file_will_lack_is_known(tmp_path: Path) -> None:
+    log = read(pl.DataFrame({"user": ["a"], "item": [7], "domain": ["x"], "time": [1], "rating": [2]}))
+    assert left_out(log, "log.parquet") == left_out(log, "log.csv.gz") == []
+    assert left_out(log, "log.txt.gz") == ["times", "ratings", "domains"]
+    titled = replace(log, item_columns={**log.item_columns, "title": np.array(["t"], dtype=object)})
+    assert left_out(titled, "log.csv") == ["the items' title"]
+    half = replace(log, item_columns={"domain": np.array([None], dtype=object)})
+    with pytest.raises(DataError, match="1 of 1 items have no domain"):
+        write(half, tmp_path / "log.csv")
+    tabbed = replace(log, item_columns={"domain": np.array(["x\ty"], dtype=object)})
+    with pytest.raises(DataError, match=r"the domain 'x\\ty' has a tab"):
+        write(tabbed, tmp_path / "log.tsv")
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".txt.gz"])
