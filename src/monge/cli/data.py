@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def describe(source: str, as_json: bool, **values: Any) -> None:
     from monge.data import describe as describe_log
     from monge.reporting import description_table
 
-    found = describe_log(open_log(source, echo=stderr.print, **taken(values, DATA_OPTIONS))).to_dict()
+    found = describe_log(open_log(source, echo=partial(stderr.print, markup=False), **taken(values, DATA_OPTIONS))).to_dict()
     if as_json:
         print_json(found)
         return
@@ -65,12 +66,12 @@ def split(source: str, protocol: str, out: Path, **values: Any) -> None:
     if not out.parent.is_dir():
         raise DataError(f"{out.parent}: no such folder")
     options, reading = split_options(values), taken(values, DATA_OPTIONS)
-    log = read_for(protocol, source, options, echo=stderr.print, **reading)
+    log = read_for(protocol, source, options, echo=partial(stderr.print, markup=False), **reading)
     made = log if isinstance(log, Split) else make_split(log, protocol, options)
     with disk_errors(out):
         made.save(out)
     counts = f"{len(made.train):,} training interactions, {len(made.validation):,} validation and {len(made.test):,} test queries"
-    stdout.print(f"{out}: {counts}")
+    stdout.print(f"{out}: {counts}", markup=False)
     for note in made.notes:
         stdout.print(f"note: {note}", markup=False)
 
@@ -87,13 +88,16 @@ def convert(source: str, target: Path, **values: Any) -> None:
     from monge.api import open_log
     from monge.cli.show import stderr, stdout
     from monge.data import write
+    from monge.data.convert import left_out
     from monge.errors import DataError
 
     if target.exists():
         raise DataError(f"{target} exists already; choose another name or remove it")
-    log = open_log(source, echo=stderr.print, **taken(values, DATA_OPTIONS))
+    log = open_log(source, echo=partial(stderr.print, markup=False), **taken(values, DATA_OPTIONS))
     write(log, target)
-    stdout.print(f"{target}: {len(log):,} interactions of {log.n_users:,} users with {log.n_items:,} items")
+    stdout.print(f"{target}: {len(log):,} interactions of {log.n_users:,} users with {log.n_items:,} items", markup=False)
+    if lacking := left_out(log, target):
+        stdout.print(f"note: not written: {', '.join(lacking)}", markup=False)
 
 
 @data.command()
