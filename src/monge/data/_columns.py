@@ -10,7 +10,8 @@ from monge.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-_MISSING_WORDS = ("nan", "null", "none", "na", "n/a", "<na>")
+MISSING_WORDS = ("nan", "null", "none", "na", "n/a", "<na>")
+"""How programs write a missing value, in lower case."""
 _WHOLE = r"^(?:0|-?[1-9]\d{0,18})$"
 _LARGEST_EXACT = 2.0**53
 _ISO = (
@@ -20,17 +21,17 @@ _ISO = (
 UNITS = {"seconds": 1, "microseconds": 10**6, "nanoseconds": 10**9}
 
 
-def ids(column: pl.Series, *, is_text: bool, where: str) -> pl.Series:
+def ids(column: pl.Series, *, is_text: bool, where: str, what: str = "id") -> pl.Series:
     """Ids as Int64 where all are whole numbers (in text: written plainly, so `007` keeps its zeros), else as String."""
     import polars as pl
 
     if column.dtype.is_integer():
-        _refuse(column.is_null(), column, where, "has no id")
+        _refuse(column.is_null(), column, where, f"has no {what}")
         whole = column.cast(pl.Int64, strict=False)
         return whole if not whole.null_count() else column.cast(pl.String)
     if column.dtype.is_float():
         column = column.cast(pl.Float64)
-        _refuse(column.is_null() | column.is_nan(), column, where, "has no id")
+        _refuse(column.is_null() | column.is_nan(), column, where, f"has no {what}")
         if bool((column == column.round()).all()) and column.is_finite().all():
             _refuse(
                 column.abs() > _LARGEST_EXACT, column, where, "has an id too large for a floating-point number; store ids as whole numbers"
@@ -39,10 +40,10 @@ def ids(column: pl.Series, *, is_text: bool, where: str) -> pl.Series:
         return column.cast(pl.String)
     column = _as_text(column, where, "ids")
     column = column.str.strip_chars() if is_text else column
-    _refuse(column.is_null() | (column == ""), column, where, "has no id")
+    _refuse(column.is_null() | (column == ""), column, where, f"has no {what}")
     if not is_text:
         return column
-    missing = column.str.to_lowercase().is_in(_MISSING_WORDS)
+    missing = column.str.to_lowercase().is_in(MISSING_WORDS)
     if bool((column.str.contains(r"^-?\d+\.0$") | missing).all()):  # what a whole-number column with gaps becomes in pandas
         column = column.str.strip_suffix(".0")
     whole = column.str.contains(_WHOLE)
@@ -50,7 +51,7 @@ def ids(column: pl.Series, *, is_text: bool, where: str) -> pl.Series:
         numbers = column.cast(pl.Int64, strict=False)
         return numbers if not numbers.null_count() else column
     if whole.any() and bool((whole | missing).all()):
-        _refuse(missing, column, where, "has no id")
+        _refuse(missing, column, where, f"has no {what}")
     return column
 
 

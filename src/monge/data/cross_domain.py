@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from monge.data.domains import Domains
+from monge.data.domains import Domains, sequence_lengths
 from monge.data.examples import history_lengths, keep_values, last_items, without_own_history
 from monge.data.interactions import Interactions, ObjectArray
 from monge.data.leaks import check_leaks
@@ -82,6 +82,8 @@ def cross_domain(
         domain_of_item=domains.of_item,
         groups=groups_of(lengths[found.user, found.domain], found.domain, domains, [long_tail_bound(some) for some in lengths.T]),
     ).take(np.flatnonzero(input_lengths))
+    if n_overlapping:
+        notes += _told_of_nothing_before(log, queries, domains)
     if len(queries) < len(found.user):
         notes.append(f"{len(found.user) - len(queries):,} first items with nothing known before them are no example")
     part = _parts(np.unique(queries.user), log.n_users, validation, test, seed)
@@ -120,12 +122,6 @@ def cross_domain(
     split = thinned(split, overlap=overlap, density=density, seed=seed)
     fold_in = known_of_every_query(log, split.validation, split.test)
     return replace(split, fold_in=fold_in, notes=(*notes, *census(split, domains), *check_leaks(split)))
-
-
-def sequence_lengths(log: Interactions, domains: Domains) -> IntArray:
-    """(n_users, n_domains) how many rows a user has in a domain."""
-    group = log.user * len(domains) + domains.of_item[log.item]
-    return np.bincount(group, minlength=log.n_users * len(domains)).astype(np.int64).reshape(log.n_users, len(domains))
 
 
 def long_tail_bound(lengths: IntArray) -> int:
@@ -251,24 +247,42 @@ def known_of_every_query(log: Interactions, *parts: Queries) -> Interactions:
 
 
 def census(split: Split, domains: Domains) -> list[str]:
-    """How many queries, overlapping and cold-start ones each part has, one line a part."""
+    """How many queries each part has in each domain, and how many of them know what; one line a part."""
     lines: list[str] = []
     for name, queries in (("train", split.train.examples), ("validation", split.validation), ("test", split.test)):
         if queries is None:
             continue
         own, other = history_lengths(queries)
-        counts = {
-            "with both histories": (own > 0) & (other > 0),
-            "with their own domain's alone": (own > 0) & (other == 0),
-            "cold-start": (own == 0) & (other > 0),
-            "with no history at all": (own == 0) & (other == 0),
-        }
-        told = ", ".join(f"{int(mask.sum()):,} {what}" for what, mask in counts.items() if mask.any())
-        assert queries.domain is not None
-        of_each = np.bincount(queries.domain, minlength=len(domains)).tolist()
-        by_domain = " + ".join(f"{number:,} {domain}" for number, domain in zip(of_each, domains.names, strict=True))
-        lines.append(f"{name}: {len(queries):,} queries ({by_domain}): {told}")
+        known = 2 * (own > 0) + (other > 0)
+        told: list[str] = []
+        for number, domain in enumerate(domains.names):
+            neither, cold, alone, both = np.bincount(known[queries.domain == number], minlength=4).tolist()
+            kinds = f"{both:,} with both histories, {alone:,} with their own domain's alone, {cold:,} cold-start"
+            if neither:
+                kinds += f", {neither:,} with no history at all"
+            told.append(f"{both + alone + cold + neither:,} for {domain} ({kinds})")
+        lines.append(f"{name}: {len(queries):,} queries: {'; '.join(told)}")
     return lines
+
+
+def _told_of_nothing_before(log: Interactions, queries: Queries, domains: Domains) -> list[str]:
+    """A note where some domain's queries know nothing of other domains, though users have items there: the order of the log is to blame."""
+    assert queries.domain is not None
+    _, other = history_lengths(queries)
+    known = np.bincount(queries.domain[other > 0], minlength=len(domains))
+    lacking = [name for name, n in zip(domains.names, known.tolist(), strict=True) if not n]
+    if not lacking:
+        return []
+    names, it = " or ".join(lacking), lacking[0] if len(lacking) == 1 else "the domain"
+    if log.time is None:
+        return [
+            f"no times: no query for {names} has a history in another domain, since every row of {it} stands before the user's others; "
+            "give times (--time-column) or rows in the order in which they happened"
+        ]
+    return [
+        f"no query for {names} has a history in another domain, since no user's row of another domain is earlier than the latest of {it}: "
+        f"nothing can be carried over to {names}; are the times right?"
+    ]
 
 
 def _check_shares(**shares: float) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from monge.data._columns import MISSING_WORDS
+from monge.data.domains import DOMAIN_COLUMN, Domains, sequence_lengths, shared_ids, without_others_before
 from monge.data.interactions import Interactions
 from monge.data.ragged import IntArray
 from monge.errors import DataError
@@ -42,6 +44,10 @@ class Description:
     """Users with fewer than 3 rows."""
     first_time: int | None
     last_time: int | None
+    domains: Mapping[str, Mapping[str, int]] | None = None
+    """Where items have domains, of each its n_interactions, n_users and n_items."""
+    n_users_of_several_domains: int | None = None
+    """Where items have domains, users with items of two or more."""
     warnings: tuple[str, ...]
     """What will bite, in plain sentences."""
 
@@ -74,6 +80,7 @@ def describe(log: Interactions) -> Description:
         "one_row_items": int((popularity == 1).sum()),
         "short_users": int((lengths < 3).sum()),
     }
+    domains, n_several, domain_warnings = _of_domains(log)
     return Description(
         n_users=len(lengths),
         n_items=len(popularity),
@@ -86,7 +93,12 @@ def describe(log: Interactions) -> Description:
         repeats=1 - n_pairs / n,
         first_time=None if log.time is None else int(log.time.min()),
         last_time=None if log.time is None else int(log.time.max()),
-        warnings=tuple(_warnings(log, n_tied=n_tied, n_repeats=n - n_pairs, counts=counts, n_users=len(lengths), n_items=len(popularity))),
+        warnings=(
+            *_warnings(log, n_tied=n_tied, n_repeats=n - n_pairs, counts=counts, n_users=len(lengths), n_items=len(popularity)),
+            *domain_warnings,
+        ),
+        domains=domains,
+        n_users_of_several_domains=n_several,
         **counts,
     )
 
@@ -111,3 +123,57 @@ def _warnings(log: Interactions, *, n_tied: int, n_repeats: int, counts: Mapping
     if n_repeats:
         found.append(f"{n_repeats:,} of {n:,} rows repeat an item that the user took before: held-out repeats are not counted as truth.")
     return found
+
+
+def _of_domains(log: Interactions) -> tuple[dict[str, dict[str, int]] | None, int | None, list[str]]:
+    """Counts of each domain, users of several domains, and what will bite a cross-domain training; nothing where items have no domain."""
+    labels = log.item_columns.get(DOMAIN_COLUMN)
+    if labels is None:
+        return None, None, []
+    missing = np.array([label in (None, "") for label in labels.tolist()], dtype=bool)
+    found: list[str] = []
+    if missing.any():
+        found.append(f"{int(missing.sum()):,} of {len(labels):,} items have no domain: the cross-domain protocol needs one of every item.")
+        log = log.select(~missing[log.item])
+    log = log.compact()
+    if not len(log):
+        return {}, 0, found
+    domains = Domains.of(log.item_columns)
+    lengths = sequence_lengths(log, domains)
+    counts = {
+        name: {"n_interactions": rows, "n_users": users, "n_items": items}
+        for name, rows, users, items in zip(
+            domains.names,
+            lengths.sum(0).tolist(),
+            (lengths > 0).sum(0).tolist(),
+            np.bincount(domains.of_item, minlength=len(domains)).tolist(),
+            strict=True,
+        )
+    }
+    n_several = int(((lengths > 0).sum(1) > 1).sum())
+    found += _odd_names(domains.names)
+    if sentence := shared_ids(log.item_columns):
+        found.append(f"{sentence}.")
+    if len(domains) > 1 and not n_several:
+        found.append("No user has items of two domains: nothing can be carried over from one to another.")
+    if late := without_others_before(log, domains):
+        cause = "there are no times, so the order of the rows decides" if log.time is None else "by the times"
+        names = " or ".join(late)
+        found.append(
+            f"Before the latest item in {names} no user has an item of another domain ({cause}): nothing can be carried over there."
+        )
+    return counts, n_several, found
+
+
+def _odd_names(names: Sequence[str]) -> list[str]:
+    """Domains that are called like another one, or like no domain."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.strip().casefold(), []).append(name)
+    found = [
+        f"The domains {' and '.join(map(repr, some))} differ only by case or by spaces around them: are they one?"
+        for some in alike.values()
+        if len(some) > 1
+    ]
+    missing = [name for name in names if name.strip().casefold() in ("", *MISSING_WORDS)]
+    return [*found, *(f"A domain is called {name!r}, as programs write a missing value: do its rows have no domain?" for name in missing)]

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monge.data.interactions import ObjectArray
+from monge.data._formats import listed
+from monge.data.interactions import Interactions, ObjectArray
 from monge.data.ragged import IntArray
 from monge.errors import DataError, UnknownNameError, nearest
 
 DOMAIN_COLUMN = "domain"
 ID_COLUMN = "id_in_domain"
+N_NAMED = 5
+"""So many ids are named in a sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,3 +76,45 @@ class Domains:
             raise DataError(
                 f"{what} needs items of two domains or more, and all items are of {self.names[0]!r}; use another model or protocol"
             )
+
+
+def shared_ids(item_columns: Mapping[str, ObjectArray]) -> str | None:
+    """A sentence on ids that stand in several domains, which is why all items are called `domain:id`; None where none does."""
+    if ID_COLUMN not in item_columns:
+        return None
+    ids, first, n = np.unique(item_columns[ID_COLUMN].astype(str), return_index=True, return_counts=True)
+    several = ids[n > 1][np.argsort(first[n > 1])].tolist()
+    if not several:
+        return None
+    named = listed(several[:N_NAMED]) + (", ..." if len(several) > N_NAMED else "")
+    stand = "stands" if len(several) == 1 else "stand"
+    return (
+        f"{len(several):,} of {len(ids):,} ids {stand} in several domains ({named}): all ids are written DOMAIN:ID, "
+        "and one id in two domains is two items; where that is a mistake, mend those rows"
+    )
+
+
+def sequence_lengths(log: Interactions, domains: Domains) -> IntArray:
+    """(n_users, n_domains) how many rows a user has in a domain."""
+    group = log.user * len(domains) + domains.of_item[log.item]
+    return np.bincount(group, minlength=log.n_users * len(domains)).astype(np.int64).reshape(log.n_users, len(domains))
+
+
+def without_others_before(log: Interactions, domains: Domains) -> list[str]:
+    """The domains of which overlapping users have rows, but none of them a row of another domain before the latest of this one."""
+    domain = domains.of_item[log.item]
+    group = log.user * len(domains) + domain
+    rows = np.arange(len(log), dtype=np.int64)
+    first = np.full(log.n_users * len(domains), len(log), dtype=np.int64)
+    last = np.full(log.n_users * len(domains), -1, dtype=np.int64)
+    first[group[::-1]], last[group] = rows[::-1], rows  # the last write wins
+    first, last = first.reshape(-1, len(domains)), last.reshape(-1, len(domains))
+    found: list[str] = []
+    for number, name in enumerate(domains.names):
+        other = np.delete(first, number, axis=1).min(1, initial=len(log))
+        both = (last[:, number] >= 0) & (other < len(log))
+        latest, earliest = last[both, number], other[both]
+        before = earliest < latest if log.time is None else log.time[earliest] < log.time[latest]
+        if both.any() and not before.any():
+            found.append(name)
+    return found

@@ -138,7 +138,7 @@ def _metrics_caption(rows: Mapping[str, Mapping[str, Estimate]], *, best: StyleT
 
 
 def description_table(described: Mapping[str, Any]) -> RenderableType:
-    """Counts of a data set, how its interactions are spread, and warnings under them."""
+    """Counts of a data set, how its interactions are spread, its domains where it has some, and warnings under them."""
     description = describe(described)
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
@@ -154,6 +154,14 @@ def description_table(described: Mapping[str, Any]) -> RenderableType:
         for name, values in description.distributions:
             spread.add_row(Text(name), *(Text(value) for value in values))
         parts += [Text(), spread]
+    if description.domains:
+        of_domains = _table()
+        of_domains.add_column(Text("domain"), overflow="fold")
+        for head in ("interactions", "users", "items"):
+            of_domains.add_column(Text(head), justify="right", no_wrap=True)
+        for name, values in description.domains:
+            of_domains.add_row(Text(name), *(Text(value) for value in values))
+        parts += [Text(), of_domains]
     if description.warnings:
         parts.append(Text())
     parts.extend(Text.assemble(("warning: ", "bold yellow"), warning) for warning in description.warnings)
@@ -180,15 +188,30 @@ def recommendations_table(recommendations: Iterable[Mapping[str, Any]], *, title
 
 
 def models_table(models: Iterable[Mapping[str, Any]], *, title: str | None = None) -> RenderableType:
-    """The models that there are: name, family, description and paper of each."""
-    table = _table()
-    table.add_column(Text("name"), no_wrap=True, style="bold")
-    table.add_column(Text("family"), no_wrap=True)
-    table.add_column(Text("description"), ratio=3, overflow="fold")
-    table.add_column(Text("paper"), ratio=2, overflow="fold", style="dim")
-    for model in models:
-        table.add_row(*(Text(plain(model.get(name) or MISSING)) for name in ("name", "family", "description", "paper")))
-    return _titled(title, table)
+    """The models that there are: name, family, description and paper of each; in a narrow terminal the paper stands below."""
+    return _titled(title, _ModelsTable(list(models)))
+
+
+class _ModelsTable:
+    """Finds its layout when the width is known."""
+
+    def __init__(self, models: Sequence[Mapping[str, Any]]) -> None:
+        self.models = models
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= 120
+        table = _table()
+        table.add_column(Text("name"), no_wrap=True, style="bold")
+        table.add_column(Text("family"), no_wrap=True)
+        table.add_column(Text("description" if wide else "description, paper"), ratio=3, overflow="fold")
+        if wide:
+            table.add_column(Text("paper"), ratio=2, overflow="fold", style="dim")
+        for model in self.models:
+            name, family, description, paper = (plain(model.get(key) or MISSING) for key in ("name", "family", "description", "paper"))
+            below = (f"\n{paper}", "dim") if model.get("paper") else ""
+            cells = [Text(description), Text(paper)] if wide else [Text.assemble(description, below)]
+            table.add_row(Text(name), Text(family), *cells)
+        yield table
 
 
 def experiments_table(experiments: Mapping[str, tuple[str, str, str]]) -> RenderableType:

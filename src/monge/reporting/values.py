@@ -24,6 +24,7 @@ _NAMES = {
     "one_row_users": "users with a single interaction",
     "one_row_items": "items with a single interaction",
     "short_users": "users with fewer than 3",
+    "n_users_of_several_domains": "users with items of two domains or more",
     "50%": "median",
 }
 _SECONDS = range(10**8, 2**32)  # 1973 to 2106: other times are hardly seconds since 1970
@@ -143,17 +144,19 @@ class DescriptionText(NamedTuple):
     distributions: list[tuple[str, list[str]]]
     """What is distributed, and its value at each quantile."""
     warnings: list[str]
+    domains: list[tuple[str, list[str]]]
+    """Each domain, and its interactions, users and items."""
 
 
 def describe(described: Mapping[str, Any]) -> DescriptionText:
     """Sort the dictionary form of `monge.data.describe.Description` into facts, distributions and warnings.
 
-    Single values are facts and mappings of numbers are distributions, so that a new entry needs no change here.
+    Single values are facts and mappings of numbers are distributions, so that a new entry needs no change here; domains have their own.
     """
     facts: list[tuple[str, str]] = []
     distributions: dict[str, dict[str, Any]] = {}
     for name, value in described.items():
-        if name == "warnings" or value is None:
+        if name in ("warnings", "domains") or value is None:
             continue
         if isinstance(value, Mapping):
             distributions[_name(name)] = {_name(key): entry for key, entry in value.items()}
@@ -161,7 +164,11 @@ def describe(described: Mapping[str, Any]) -> DescriptionText:
             facts.append((_name(name), _fact(name, value)))
     quantiles = list(dict.fromkeys(key for row in distributions.values() for key in row))
     rows = [(name, [_fact("", row[key]) if key in row else MISSING for key in quantiles]) for name, row in distributions.items()]
-    return DescriptionText(facts, quantiles, rows, [plain(warning) for warning in described.get("warnings", ())])
+    domains = [
+        (plain(name) or repr(name), [_fact("", counts[key]) for key in ("n_interactions", "n_users", "n_items")])
+        for name, counts in (described.get("domains") or {}).items()
+    ]
+    return DescriptionText(facts, quantiles, rows, [plain(warning) for warning in described.get("warnings", ())], domains)
 
 
 def _name(name: Any) -> str:
