@@ -49,6 +49,48 @@ def test_a_run_answers_in_each_domain(files: str, capsys: pytest.CaptureFixture[
         in monge_cli(capsys, "recommend", "run", "--user", "3", "--domain", "books", "--k", "7").error
     )
     assert monge_cli(capsys, "evaluate", "run", "--metrics", "sampled_hit@10", "--json").code == 0
+    for arguments, expected in {
+        ("recommend", "--history", "books=3", "--history", "books=4"): "--history books=... is given twice",
+        ("recommend", "--history", "books=3,films=4"): "takes its own --history: --history books=... --history films=4",
+        ("recommend", "--history", "3,77"): "items 3, 77; there are books:3 and films:3 (in a history also --history books=3)",
+        ("similar", "--item", "5"): "item 5; there are books:5 and films:5",
+        ("similar", "--item", "77"): "item 77",
+        (
+            "similar",
+            "--item",
+            "books:5",
+            "--domain",
+            "books",
+            "--k",
+            "6",
+        ): "k must be between 1 and the number of other items of books, 5; got 6",
+        ("similar", "--item", "films:5", "--domain", "books", "--k", "7"): "of books, 6; got 7",
+        ("similar", "--item", "films:5", "--domain", "book"): "no domain 'book'; did you mean 'books'?",
+    }.items():
+        assert expected in monge_cli(capsys, arguments[0], "run", *arguments[1:]).error
+    assert "there" not in monge_cli(capsys, "similar", "run", "--item", "77").error
+    for item, n in (("books:5", 6), ("films:5", 5)):
+        rows = json.loads(monge_cli(capsys, "similar", "run", "--item", item, "--domain", "films", "--json").out)
+        assert {row["item_id"].split(":")[0] for row in rows} == {"films"}
+        assert (len(rows), item in {row["item_id"] for row in rows}) == (n, False)
+    everywhere = json.loads(monge_cli(capsys, "similar", "run", "--item", "films:5", "--json").out)
+    assert {row["item_id"].split(":")[0] for row in everywhere} == {"books", "films"}
+
+
+def test_a_model_of_domains_by_another_protocol_is_noted_once(files: str, capsys: pytest.CaptureFixture[str]) -> None:
+    note = "c2dsr is a model of domains, but --protocol is leave-one-out"
+    small = ("--epochs", "1", "--dim", "8")
+    done = monge_cli(capsys, "train", "c2dsr", files, *small, "--out", "a", "--no-report")
+    assert done.code == 0, done.err
+    assert " ".join(done.err.split()).count(note) == 1
+    assert "use --protocol cross-domain" in " ".join(done.err.split())
+    pytest.importorskip("optuna")
+    tuned = monge_cli(capsys, "tune", "c2dsr", files, "--epochs", "1", "--space", "dim=8,16", "--trials", "1", "--out", "t")
+    assert " ".join(tuned.err.split()).count(note) == 1
+    for arguments in (("c2dsr", *OPTIONS, *small), ("popular",)):
+        done = monge_cli(capsys, "train", arguments[0], files, *arguments[1:], "--out", arguments[0], "--no-report")
+        assert done.code == 0, done.err
+        assert "is a model of domains" not in done.err
 
 
 def test_what_cannot_work_is_told(files: str, capsys: pytest.CaptureFixture[str]) -> None:

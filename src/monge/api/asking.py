@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from monge.data import Domains, Queries, Ragged, Vocabulary
+from monge.data.domains import DOMAIN_COLUMN
 from monge.data.files import write_atomically
 from monge.data.interactions import ObjectArray
-from monge.errors import ConfigError, QueryError, RunError
+from monge.errors import ConfigError, DataError, QueryError, RunError
 from monge.evaluation import DEFAULT_METRICS, Evaluation, compare_paired, evaluate, parse_metric, top_items
 from monge.evaluation.ranking import TieOrder, score_blocks
 from monge.models import MODELS, ItemVectors, Recommender, find_model, make_model
@@ -75,7 +76,7 @@ class Run:
         """
         if (user is None) == (history is None):
             raise QueryError("give either a user or a history")
-        domains = None if domain is None else Domains.of(self.item_columns)
+        domains = None if domain is None else self._domains("leave --domain out (in Python: domain=)")
         here = None if domains is None or domain is None else domains.of_item == domains.number(domain)
         n_items = len(self.items) if here is None else int(here.sum())
         k = min(FEW, n_items) if k is None else k
@@ -120,27 +121,50 @@ class Run:
             rows.append(row if titles is None else {**row, "title": titles[item]})
         return rows
 
-    def similar(self, item: int | str, *, k: int | None = None) -> list[dict[str, Any]]:
+    def similar(self, item: int | str, *, k: int | None = None, domain: str | None = None) -> list[dict[str, Any]]:
         """The k items most like one item: by the model's item vectors (cosine), else by how it scores them after that item alone.
 
-        Without k it is 10, or all others where there are fewer.
+        Args:
+            item: of the run's log.
+            k: how many; None: 10, or all others where there are fewer.
+            domain: only items of this domain, for runs whose items have domains; None: of all.
+
+        Raises:
+            QueryError: an unknown item. ConfigError: k is out of range. UnknownNameError: no such domain. DataError: a domain is asked
+                for, and the run's items have none.
         """
+        domains = None if domain is None else self._domains("leave --domain out (in Python: domain=)")
         number = int(self._item_numbers([item])[0])
-        k = min(FEW, len(self.items) - 1) if k is None else k
-        if not 1 <= k < len(self.items):
-            raise ConfigError(f"--k must be between 1 and the number of other items, {len(self.items) - 1}; got {k}")
+        listed = np.ones(len(self.items), dtype=bool)
+        if domains is not None and domain is not None:
+            listed = domains.of_item == domains.number(domain)
+        listed[number] = False
+        n_others = int(listed.sum())
+        if not n_others:
+            raise QueryError(f"there is no other item{'' if domain is None else f' of {domain}'} than {item}")
+        k = min(FEW, n_others) if k is None else k
+        if not 1 <= k <= n_others:
+            of_what = "other items" if domain is None else f"other items of {domain}"
+            raise ConfigError(f"--k must be between 1 and the number of {of_what}, {n_others}; got {k}")
         with torch.inference_mode():
             if isinstance(self.model, ItemVectors):
                 vectors = torch.nn.functional.normalize(self.model.item_vectors()[0], dim=-1)
                 scores = (vectors[number] @ vectors.T)[None].clone()
             else:
-                one = Queries(n_items=len(self.items), user=np.array([-1]), history=Ragged.from_lists([[number]]), truth=NOTHING)
+                one = Queries(
+                    n_items=len(self.items),
+                    user=np.array([-1]),
+                    history=Ragged.from_lists([[number]]),
+                    truth=NOTHING,
+                    domain=None if domains is None or domain is None else np.array([domains.number(domain)]),
+                    domain_of_item=None if domains is None else domains.of_item,
+                )
                 scores = self.model.scores(one.batch()).float().clone()
-            scores[0, number] = -torch.inf
+            scores[0, torch.from_numpy(~listed)] = -torch.inf
             best = top_items(scores, np.array([0]), k, TieOrder(len(self.items), 0, scores.device))[0].tolist()
         titles = self.item_columns.get("title")
         rows: list[dict[str, Any]] = []
-        for rank, other in enumerate(best, start=1):
+        for rank, other in enumerate((other for other in best if other >= 0), start=1):
             row = {"item_id": self.items.decode([other]).tolist()[0], "score": float(scores[0, other]), "rank": rank}
             rows.append(row if titles is None else {**row, "title": titles[other]})
         return rows
@@ -181,11 +205,15 @@ class Run:
         """The item numbers of a history, or of a history a domain, one domain after the other."""
         if not isinstance(history, Mapping):
             return self._item_numbers(history)
-        domains = Domains.of(self.item_columns)
+        domains = self._domains("give --history as items, without DOMAIN=")
         found: list[np.ndarray[Any, Any]] = []
         for name, ids in history.items():
             number = domains.number(name)
             full = [item if self.items.number(item) >= 0 else f"{name}:{item}" for item in ids]
+            for item, tried in zip(ids, full, strict=True):
+                other, equals, _ = str(item).partition("=")
+                if equals and other in domains.names and self.items.number(tried) < 0:
+                    raise QueryError(f"each domain takes its own --history: --history {name}=... --history {item}")
             numbers = self._item_numbers(full)
             for item, at in zip(ids, numbers.tolist(), strict=True):
                 if domains.of_item[at] != number:
@@ -193,12 +221,30 @@ class Run:
             found.append(numbers)
         return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
+    def _domains(self, remedy: str) -> Domains:
+        """The domains of the items; where they have none, an error that ends with the remedy."""
+        if DOMAIN_COLUMN not in self.item_columns:
+            raise DataError(f"{self.path or 'this run'} was trained on a log without domains; {remedy}")
+        return Domains.of(self.item_columns)
+
     def _item_numbers(self, ids: Sequence[int | str]) -> np.ndarray[Any, Any]:
         numbers = self.items.encode(list(ids))
         if (numbers < 0).any():
             unknown = [str(identifier) for identifier, number in zip(ids, numbers, strict=True) if number < 0]
-            raise QueryError(f"unknown to this run: item{'s' if len(unknown) > 1 else ''} {', '.join(unknown[:5])}")
+            some = f"item{'s' if len(unknown) > 1 else ''} {', '.join(unknown[:5])}"
+            raise QueryError(f"unknown to this run: {some}{self._in_domains(unknown)}")
         return numbers
+
+    def _in_domains(self, unknown: Sequence[str]) -> str:
+        """A hint for ids that the run knows as DOMAIN:ID."""
+        if DOMAIN_COLUMN not in self.item_columns:
+            return ""
+        names = Domains.of(self.item_columns).names
+        there = [f"{name}:{item}" for item in unknown for name in names if self.items.number(f"{name}:{item}") >= 0]
+        if not there:
+            return ""
+        more = "there are " if len(there) > 1 else "there is "
+        return f"; {more}{' and '.join(there[: len(names)])} (in a history also --history {there[0].replace(':', '=', 1)})"
 
 
 def load_run(path: str | Path, *, trusted: Collection[str] = ()) -> Run:

@@ -95,10 +95,11 @@ def recommend(
 @click.command(cls=click.RichCommand)
 @RUN
 @click.option("--item", required=True, help="An item of the log.")
+@click.option("--domain", metavar="NAME", help="Only items of this domain; else of all.")
 @click.option("--k", "-k", type=int, help="How many items; 10 if not said.")
 @TRUST
 @JSON
-def similar(run: Path, item: str, k: int | None, trust: tuple[str, ...], as_json: bool) -> None:
+def similar(run: Path, item: str, domain: str | None, k: int | None, trust: tuple[str, ...], as_json: bool) -> None:
     """The items most like one item.
 
     Example: [bold]monge similar runs/sasrec --item 50[/bold]
@@ -107,7 +108,7 @@ def similar(run: Path, item: str, k: int | None, trust: tuple[str, ...], as_json
     from monge.cli.show import print_json, stdout
     from monge.reporting import recommendations_table
 
-    rows = load_run(run, trusted=trust).similar(item, k=k)
+    rows = load_run(run, trusted=trust).similar(item, k=k, domain=domain)
     if as_json:
         print_json(rows)
         return
@@ -180,7 +181,11 @@ def _history(given: tuple[str, ...]) -> list[str] | dict[str, list[str]] | None:
         for name, equals, _ in parts:
             if not equals:
                 raise click.UsageError(f"--history takes items, or DOMAIN=items for every domain; got {name!r} beside the others")
-        return {name.strip(): _ids(ids) for name, _, ids in parts}
+        names = [name.strip() for name, _, _ in parts]
+        for name in names:
+            if names.count(name) > 1:
+                raise click.UsageError(f"--history {name}=... is given twice; give the items of a domain in one list: {name}=A,B")
+        return {name: _ids(ids) for name, (_, _, ids) in zip(names, parts, strict=True)}
     if len(given) > 1:
         raise click.UsageError("--history is given once; or once a domain, as DOMAIN=items")
     return _ids("".join(given))
