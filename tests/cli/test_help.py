@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from monge.data import PROTOCOLS
 from monge.models import MODELS, find_model
 from monge.options import describe_options
 from monge.training.loop import TrainingConfig
@@ -61,6 +62,32 @@ def test_every_models_page_has_its_options_with_types_and_defaults(name: str, ca
     for kind in ("INTEGER", "FLOAT"):
         assert kind in text
     assert "[32-true|bf16-mixed|16-mixed]" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", MODELS)
+def test_no_option_or_choice_is_broken_where_the_terminal_is_narrow(
+    name: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = monge_cli(capsys, "train", name, "--help").out
+    words = set(text.replace("│", " ").split())
+    for option in (*describe_options(find_model(name).Config), *describe_options(TrainingConfig)):
+        flag = option.name.replace("_", "-")
+        assert f"--{flag}" in words
+        assert option.type is not bool or f"--no-{flag}" in words
+    choices = {part for word in words for part in re.split(r"[\[\]|]", word)}
+    assert {*PROTOCOLS, "published", "bf16-mixed", "NAME=FILE", "--no-report"} <= choices
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("popular", "last-popular")])
+def test_the_example_of_a_model_fits_it(command: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"Example: (monge .*)", monge_cli(capsys, command, name, "--help").out)
+    data = "i2vae-cloth-sport --protocol released" if getattr(find_model(name), "needs_domains", False) else "ml-100k"
+    assert example.startswith(f"monge {command} {name} {data} ")
 
 
 def test_the_page_of_commands_names_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:

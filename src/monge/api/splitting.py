@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from monge.data import PROTOCOLS, Interactions, Queries, Split, add_noise, attach_modality, filters, load, load_split
+from monge.data import PROTOCOLS, Interactions, Queries, Split, add_noise, attach_modality, filters, load, load_split, predefined
 from monge.data.modalities import parse_modality
 from monge.errors import ConfigError, DataError, UnknownNameError, nearest
 
+LEAVE_ONE_OUT = "leave-one-out"
+"""The protocol where none is named."""
 PUBLISHED = "published"
 """What stands for a protocol where the split came with the data."""
 OF_EVERY_PROTOCOL = ("known_users_only", "noise_ratio", "noise_seed")
 """Options of a split that every protocol takes beside its own."""
+WITHOUT_NOISE = ("cold-items", "cross-domain", "released")
+"""Protocols whose splits `monge.data.add_noise` refuses."""
 NOT_OF_PUBLISHED = ("rating_at_least", "k_core", "keep", "min_length", "domain_column")
 """Options of `open_log` that a published split does not take."""
 
@@ -82,9 +87,11 @@ def published_split(
             option = name.replace("_", "-")
             raise ConfigError(f"--{option} does not go with a published split, which is taken as it is; leave it out, or take a protocol")
     options = dict(options or {})
-    for name in options:
-        if name not in ("test_history", *OF_EVERY_PROTOCOL):
-            raise UnknownNameError(f"a published split has no option {name!r}{nearest(name, ['test_history', *OF_EVERY_PROTOCOL])}")
+    known = known_options(PUBLISHED)
+    for name, value in options.items():
+        if name not in known:
+            raise UnknownNameError(f"a published split has no option {name!r}{nearest(name, known)}")
+        _check_kind(PUBLISHED, name, value)
     split = load_split(data, test_history=options.pop("test_history", "train+validation"), echo=echo, **read)
     train = _with_content(split.train, modality, echo)
     return _finished(replace(split, train=train), options)
@@ -112,32 +119,69 @@ def _with_content(log: Interactions, modality: Sequence[str], echo: Callable[[st
     return log
 
 
-def make_split(log: Interactions, protocol: str, options: Mapping[str, Any] | None = None) -> Split:
+def make_split(log: Any, protocol: str, options: Mapping[str, Any] | None = None) -> Split:
     """Apply a protocol by its name.
 
     Args:
-        log: the interactions.
-        protocol: a name in `monge.data.PROTOCOLS`.
+        log: the interactions, or what they can be read from: a known data set's name, a file, one file a domain, a data frame.
+        protocol: a name in `monge.data.PROTOCOLS`, or "published" for what came with a known data set.
         options: its own, and those that every protocol takes: `noise_ratio` and `noise_seed` add pairs that nobody observed to the
             training part (see `monge.data.add_noise`), `known_users_only` leaves out queries of users without a training row.
 
     Raises:
         UnknownNameError: no such protocol or option. ConfigError: a value is wrong. DataError: a part would be empty.
     """
+    if isinstance(log, Split) or (isinstance(log, str | Path) and str(log).endswith(".safetensors")):
+        raise ConfigError("this is a split already: train on it as it is, or make another one of the log that it came from")
+    if protocol == PUBLISHED:
+        return published_split(log, options)
     if protocol not in PROTOCOLS:
         raise UnknownNameError(f"no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}")
-    options = dict(options or {})
-    known = [*list(inspect.signature(PROTOCOLS[protocol]).parameters)[1:], *OF_EVERY_PROTOCOL]  # the first is the log
-    for name in options:
-        if name not in known:
+    options, known = dict(options or {}), known_options(protocol)
+    for name, value in options.items():
+        if name not in known and not (name in OF_EVERY_PROTOCOL and protocol in WITHOUT_NOISE):  # add_noise says why
             raise UnknownNameError(f"protocol {protocol} has no option {name!r}{nearest(name, known)}")
+        _check_kind(protocol, name, value)
     common = {name: options.pop(name) for name in OF_EVERY_PROTOCOL if name in options}
-    try:
-        split = PROTOCOLS[protocol](log, **options)
-    except TypeError as error:
-        given = ", ".join(f"{name} = {value!r}" for name, value in options.items())
-        raise ConfigError(f"protocol {protocol}: an option has a value of the wrong kind ({given})") from error
-    return _finished(split, common)
+    return _finished(PROTOCOLS[protocol](log if isinstance(log, Interactions) else load(log), **options), common)
+
+
+def _function(protocol: str) -> Callable[..., Split]:
+    return predefined if protocol == PUBLISHED else PROTOCOLS[protocol]
+
+
+def known_options(protocol: str) -> list[str]:
+    """Names of the options that a protocol, or a published split, can be asked for."""
+    parameters = inspect.signature(_function(protocol)).parameters.values()
+    own = [parameter.name for parameter in parameters if parameter.kind == parameter.KEYWORD_ONLY]
+    common = [name for name in OF_EVERY_PROTOCOL if protocol not in WITHOUT_NOISE or not name.startswith("noise_")]
+    return [*own, *common]
+
+
+def _check_kind(protocol: str, name: str, value: Any) -> None:
+    """Refuse a value of another kind than the option's: a number, a whole number, true or false.
+
+    Raises:
+        ConfigError: naming the option and the kind.
+    """
+    if name.startswith("noise_"):
+        return  # add_noise checks these
+    annotation = bool if name == "known_users_only" else get_type_hints(_function(protocol))[name]
+    kinds = get_args(annotation) or (annotation,)
+    if value is None and type(None) in kinds:
+        return
+    if bool in kinds:
+        kind, fits = "true or false", isinstance(value, bool)
+    elif float in kinds:
+        kind, fits = "a number", isinstance(value, numbers.Real) and not isinstance(value, bool)
+    elif int in kinds:
+        kind, fits = "a whole number", isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    else:
+        return  # a choice, which the protocol checks
+    if name == "seed" and isinstance(value, int) and value < 0:
+        kind, fits = "a whole number of at least 0", False
+    if not fits:
+        raise ConfigError(f"protocol {protocol}: {name} must be {kind}; got {value!r}")
 
 
 def _finished(split: Split, options: Mapping[str, Any]) -> Split:

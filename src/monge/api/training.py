@@ -18,6 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from monge.api.agreement import ANEW, check_protocol, check_resumed, is_split, note_on_domains
 from monge.api.asking import Run, examples, load_run
 from monge.api.preparing import (
     check_answerable,
@@ -30,6 +31,7 @@ from monge.api.preparing import (
     log_and_split,
     with_content_for,
 )
+from monge.api.splitting import LEAVE_ONE_OUT
 from monge.data import Interactions, Split, describe
 from monge.errors import ConfigError, MissingExtraError, MongeError, RunError
 from monge.evaluation import DEFAULT_METRICS, evaluate, parse_metric, standard_groups
@@ -51,8 +53,9 @@ def train(
     model: str,
     data: Any,
     *,
-    protocol: str = "leave-one-out",
+    protocol: str | None = None,
     protocol_options: Mapping[str, Any] | None = None,
+    read_options: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     metrics: Sequence[str] | None = None,
@@ -68,9 +71,12 @@ def train(
 
     Args:
         model: a name from `monge models`, or 'package.module:Class'.
-        data: a known data set's name, a file, a data frame, `Interactions`, or a `Split` (or a split file).
-        protocol: how the log is split; ignored where data is a split.
-        protocol_options: its options.
+        data: a known data set's name, a file, a data frame, `Interactions`, or a `Split` (or a split file). A run that is gone on with
+            has its split already: then None, or the same data as before.
+        protocol: how the log is split; None: leave-one-out, or as data is split already. Another than that of a split, or of the run that
+            is gone on with, is an error.
+        protocol_options: its options; the same goes for them.
+        read_options: how the log was read and filtered; for the record, and to be the same where a run is gone on with.
         out: the run directory to make; None keeps nothing on disk.
         resume: go on with the run in `out`.
         metrics: what the validation and test parts are measured by; None: the usual ones, and where the split's queries have
@@ -114,14 +120,20 @@ def train(
     if resume and directory is not None:
         info = directory.info()
         _same_options(info, model, asdict(config), asdict(training))
+        check_resumed(directory, info, data, name, protocol, protocol_options, read_options)
         if info["state"] == "finished":
             watch.message(f"{directory.path} is finished already")
             return load_run(directory.path, trusted=[model])
         split = directory.split()
         name = info["data"]["name"]
     else:
-        log, split, found_name = log_and_split(data, protocol, protocol_options, watch)
+        log, split, found_name = log_and_split(data, protocol or LEAVE_ONE_OUT, protocol_options, watch)
+        if is_split(data):
+            check_protocol(name or found_name, {"name": split.protocol, "options": split.options}, protocol, protocol_options, remedy=ANEW)
         split = with_content_for(cls, split)
+        note = note_on_domains(model, cls, split)
+        if note is not None:
+            watch.message(note)
         if log is not None and split.test.domain is not None:
             for note in split.notes:  # what may be leaking is said before anything is learnt
                 watch.message(note)
@@ -136,9 +148,15 @@ def train(
                 "fingerprint": (log or split.train).fingerprint,
                 "provenance": dict(split.train.provenance),
                 "describe": describe(log if log is not None else split.train).to_dict(),
+                "reading": dict(read_options or {}),
                 "modalities": {key: {"width": one.width, **one.record} for key, one in split.train.modalities.items()},
             },
-            "protocol": {"name": split.protocol, "options": dict(split.options), "notes": list(split.notes)},
+            "protocol": {
+                "name": split.protocol,
+                "options": dict(split.options),
+                "asked": dict(protocol_options or {}),
+                "notes": list(split.notes),
+            },
             "environment": environment(),
         }
     metrics = metrics or (DEFAULT_METRICS if split.test.negatives is None else (*DEFAULT_METRICS, *SAMPLED_METRICS))

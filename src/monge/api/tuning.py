@@ -12,6 +12,7 @@ import numpy as np
 from lightning_fabric import Fabric
 from torch import nn
 
+from monge.api.agreement import ANEW, check_protocol, is_split, note_on_domains
 from monge.api.preparing import (
     check_answerable,
     check_learns,
@@ -22,7 +23,7 @@ from monge.api.preparing import (
     log_and_split,
     with_content_for,
 )
-from monge.api.splitting import PUBLISHED
+from monge.api.splitting import LEAVE_ONE_OUT, PUBLISHED
 from monge.api.training import WATCHED, InterruptedRunError, _train
 from monge.data import Interactions, Split
 from monge.errors import ConfigError, UnknownNameError, nearest
@@ -52,7 +53,7 @@ def tune(
     seed: int = 0,
     metric: str = "ndcg@10",
     minutes: float | None = None,
-    protocol: str = "leave-one-out",
+    protocol: str | None = None,
     protocol_options: Mapping[str, Any] | None = None,
     read_options: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -79,8 +80,8 @@ def tune(
         seed: of the settings, and of each trial's training.
         metric: of validation; it judges a trial and selects its best epoch.
         minutes: no trial begins after so many.
-        protocol: how the log is split; ignored where data is a split.
-        protocol_options: its options.
+        protocol: how the log is split; None: leave-one-out, or as data is split already. Another than that of a split is an error.
+        protocol_options: its options; the same goes for them.
         read_options: how the log was read and filtered; only for the record and best.yaml.
         device: "auto", "cpu", "cuda", "mps".
         name: what to call the data in the record.
@@ -99,8 +100,12 @@ def tune(
     for option in ("select", "seed"):
         if option in options:
             raise ConfigError(f"{option} is not an option of a single trial: the metric of the study selects, and its seed is theirs")
-    if trials < 1 or seed < 0 or (minutes is not None and not minutes > 0):
-        raise ConfigError(f"--trials must be at least 1, --seed at least 0, --minutes above 0; got {trials}, {seed}, {minutes}")
+    if trials < 1:
+        raise ConfigError(f"--trials must be at least 1; got {trials}")
+    if seed < 0:
+        raise ConfigError(f"--seed must be at least 0; got {seed}")
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"--minutes must be above 0; got {minutes}")
 
     def build(tried: Mapping[str, Any]) -> tuple[Any, TrainingConfig]:
         return configs_of(model, cls, {**options, **tried, "select": metric, "seed": seed})
@@ -110,8 +115,14 @@ def tune(
     make_fabric(training.precision, device)
     first = {option: value for option, value in _known(model, cls, start or {}).items() if option in searched}
     search = Search(searched, metric=metric, sampler=sampler, pruner=pruner, seed=seed, build=build, start=_start(searched, build, first))
-    log, split, found_name = log_and_split(data, protocol, protocol_options, watch)
+    log, split, found_name = log_and_split(data, protocol or LEAVE_ONE_OUT, protocol_options, watch)
+    if is_split(data):
+        made = {"name": split.protocol, "options": split.options}
+        check_protocol(name or found_name, made, protocol, protocol_options, remedy=ANEW)
     split = with_content_for(cls, split)
+    note = note_on_domains(model, cls, split)
+    if note is not None:
+        watch.message(note)
     learn_from = learnt_from(cls, split)
     check_answerable(model, cls, split, learn_from)  # of the test part, only whether it could be asked in the end
     seen = replace(split, test=split.test.take(np.arange(0)))  # what is not there cannot be looked at
@@ -136,7 +147,7 @@ def tune(
         **({"start": first} if first else {}),
     }
     was_read = log is not None or protocol == PUBLISHED
-    reading: dict[str, Any] = {**(read_options or {}), "protocol": protocol} if was_read else {}
+    reading: dict[str, Any] = {**(read_options or {}), "protocol": protocol or LEAVE_ONE_OUT} if was_read else {}
     if was_read and protocol_options:
         reading["protocol_options"] = dict(protocol_options)
     info = {"monge": package_version(), "command": command, "data": name or found_name, "reading": reading, "environment": environment()}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import rich_click as click
 from rich.markup import escape
+from rich.text import Text
 
 from monge.options import Option, describe_options
 
@@ -32,6 +33,40 @@ class Models(click.RichGroup):
         return self.make(cmd_name)
 
 
+NARROW = 110
+"""Columns below which an option's kind stands under its name: beside it there would be no room for the text."""
+FOLD = {True: 24, False: 40}
+"""Columns of a list of choices where the terminal is narrow, and elsewhere."""
+
+
+class Folded(click.RichOption):
+    """An option whose names and choices are never broken within a word: `--no-...` and further choices begin a line."""
+
+    def get_rich_table_row(self, ctx: Any, formatter: Any, panel: Any = None) -> Any:
+        """The cells of the help page: names, kind and text among them."""
+        row, narrow = list(super().get_rich_table_row(ctx, formatter, panel)), formatter.console.width < NARROW
+        kinds = list(panel.column_types or formatter.config.options_table_column_types)
+        names, kind = (row[kinds.index(column)] for column in ("opt_long", "metavar"))
+        if isinstance(names, Text) and self.secondary_opts:
+            names = Text("\n").join(names.split("/"))
+        if isinstance(kind, Text):
+            kind = Text("\n").join(Text(line, style=kind.style) for line in _lines(kind.plain, FOLD[narrow]))
+        if narrow and panel.name != "Options":
+            names, kind = Text("\n").join(part for part in (names, kind) if isinstance(part, Text) and part.plain), None
+        row[kinds.index("opt_long")], row[kinds.index("metavar")] = names, kind
+        return row
+
+
+def _lines(choices: str, longest: int) -> list[str]:
+    """`[a|b|c]` in lines that are broken behind a bar."""
+    lines = [""]
+    for part in choices.replace("|", "|\n").split("\n"):
+        if lines[-1] and len(lines[-1]) + len(part) > longest:
+            lines.append("")
+        lines[-1] += part
+    return lines
+
+
 def config_options(cls: type, panel: str) -> list[click.Option]:
     """One option a field; nothing given means "not set", so that files and defaults can fill it."""
     return [_option(option, panel) for option in describe_options(cls)]
@@ -41,13 +76,41 @@ def _option(option: Option, panel: str) -> click.Option:
     flag = f"--{option.name.replace('_', '-')}"
     text = escape(f"{option.help} [default: {option.default}]")  # else brackets are taken for markup, and swallowed
     if option.type is bool:
-        return click.RichOption([f"{flag}/--no-{flag[2:]}"], default=None, help=text, panel=panel)
-    return click.RichOption([flag], type=_click_type(option.type), default=None, help=text, panel=panel)
+        return Folded([f"{flag}/--no-{flag[2:]}"], default=None, help=text, panel=panel)
+    return Folded([flag], type=_click_type(option.type), default=None, help=text, panel=panel)
+
+
+class OneOf(click.Choice[str]):
+    """A choice whose error names the nearest one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """One of the choices.
+
+        Raises:
+            BadParameter: it is none.
+        """
+        from difflib import get_close_matches
+
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            close = get_close_matches(str(value), self.choices, n=1)
+            raise click.BadParameter(f"{error.message} Did you mean {close[0]!r}?" if close else error.message, ctx, param) from None
+
+
+def protocol_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say how a log is split, but for noise."""
+    from monge.api.splitting import PUBLISHED
+    from monge.data import PROTOCOLS
+
+    several = click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="Of the protocol, e.g. test=0.2; repeatable.")
+    named = click.option("--protocol", cls=Folded, type=OneOf([*PROTOCOLS, PUBLISHED]), default=None, help=PROTOCOL_HELP)
+    return named(several(command))
 
 
 def _click_type(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
-        return click.Choice([str(value) for value in get_args(annotation)])
+        return OneOf([str(value) for value in get_args(annotation)])
     if get_origin(annotation) in (typing.Union, types.UnionType):
         return _click_type(next(part for part in get_args(annotation) if part is not type(None)))
     return annotation if annotation in (int, float, str) else str
@@ -105,29 +168,35 @@ def noise_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def split_options(options: dict[str, Any], *, has_its_split: str | None = None) -> dict[str, Any]:
-    """Take everything out of `options` that says how a log is split, but for the protocol's name.
+def split_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Take everything out of `options` (of a command that has --protocol-option and `noise_options`) that says how a log is split, but for
+    the protocol's name.
+    """
+    noise = taken(options, NOISE_OPTIONS)
+    return options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option") | noise
 
-    Args:
-        options: of a command that has --protocol-option and `noise_options`.
-        has_its_split: what is split already, so that noise would come too late.
+
+def refuse_reading(data: str, reading: Mapping[str, Any]) -> None:
+    """Refuse options that say how a log is read where data is a split file.
 
     Raises:
-        ConfigError: noise is asked for where the split is made already.
+        ConfigError: naming the first of them.
     """
     from monge.errors import ConfigError
 
-    noise = taken(options, NOISE_OPTIONS)
-    if noise and has_its_split is not None:
-        option = next(iter(noise)).replace("_", "-")
-        raise ConfigError(f"--{option} says how a log is split, but {has_its_split} is split already; give it to monge data split")
-    return options.pop("protocol_options", {}) | key_values(options.pop("protocol_option", ()), "--protocol-option") | noise
+    if reading:
+        raise ConfigError(f"--{next(iter(reading)).replace('_', '-')} says how a log is read, but {data} is split already; leave it out")
 
 
 def taken(values: dict[str, Any], names: typing.Iterable[str]) -> dict[str, Any]:
     """Take the named options out of `values`; those not given are left out."""
     found = {name: values.pop(name, None) for name in list(names)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value not in (None, ())}
+
+
+def example(name: str, cls: type) -> str:
+    """MODEL, DATA and what a model of several domains needs, for a line that runs as it stands."""
+    return f"{name} i2vae-cloth-sport --protocol released" if getattr(cls, "needs_domains", False) else f"{name} ml-100k"
 
 
 def out_folder(model: str, data: str, prefix: str = "") -> Path:

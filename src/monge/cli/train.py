@@ -13,13 +13,16 @@ from rich.markup import escape
 from monge.cli.options import (
     DATA_OPTIONS,
     NOISE_OPTIONS,
-    PROTOCOL_HELP,
+    Folded,
     Models,
     config_options,
     data_options,
+    example,
     noise_options,
     options_from_file,
     out_folder,
+    protocol_options,
+    refuse_reading,
     split_options,
     taken,
 )
@@ -29,8 +32,6 @@ RUN_OPTIONS = ("protocol", "protocol_option", *NOISE_OPTIONS, "out", "resume", "
 
 
 def _command(name: str) -> click.Command:
-    from monge.api.splitting import PUBLISHED
-    from monge.data import PROTOCOLS
     from monge.models import find_model
     from monge.training.loop import TrainingConfig
 
@@ -38,8 +39,7 @@ def _command(name: str) -> click.Command:
 
     @data_options
     @click.argument("data")
-    @click.option("--protocol", type=click.Choice([*PROTOCOLS, PUBLISHED]), default=None, help=PROTOCOL_HELP)
-    @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
+    @protocol_options
     @noise_options
     @click.option("--out", type=click.Path(path_type=Path), help=r"Run directory. \[default: runs/MODEL-DATA]")
     @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
@@ -47,7 +47,7 @@ def _command(name: str) -> click.Command:
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, and nothing else there.")
     @click.option("--metrics", help="Comma-separated, e.g. ndcg@10,recall@20,mrr.")
     @click.option("--device", default=None, help=r"auto, cpu, cuda or mps. \[default: auto]")
-    @click.option("--report/--no-report", default=None, help=r"Write report.html. \[default: where plotly is installed]")
+    @click.option("--report/--no-report", cls=Folded, default=None, help=r"Write report.html. \[default: where plotly is installed]")
     @click.option("--track", multiple=True, metavar="NAME", help="Log epochs to tensorboard or mlflow too; repeatable.")
     def run(**values: Any) -> None:
         _train(name, values)
@@ -71,16 +71,15 @@ def train() -> None:
 
 def _help(cls: type, name: str) -> str:
     first = (sys.modules[cls.__module__].__doc__ or cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-    return f"{escape(first)}\n\nExample: [bold]monge train {name} ml-100k --out runs/{name.replace(':', '-')}[/bold]".replace(
-        "\n\n\n", "\n\n"
-    )
+    select = " --select sampled_ndcg@10" if getattr(cls, "needs_domains", False) else ""
+    return f"{escape(first)}\n\nExample: [bold]monge train {example(name, cls)}{select} --out runs/{name.replace(':', '-')}[/bold]"
 
 
 def _train(model: str, values: dict[str, Any]) -> None:
     from monge.api import train as train_model
+    from monge.api.agreement import is_split
     from monge.api.splitting import read_for
     from monge.cli.show import Bars, print_json, stdout
-    from monge.errors import ConfigError
     from monge.reporting import run_summary
 
     data = values.pop("data")
@@ -92,8 +91,7 @@ def _train(model: str, values: dict[str, Any]) -> None:
     }
     options: dict[str, Any] = options_from_file(given.pop("config", None), model, RUN_OPTIONS) | given
     read_options = taken(options, DATA_OPTIONS)
-    split_already = "this run" if options.get("resume") else data if data.endswith(".safetensors") else None
-    protocol_options = split_options(options, has_its_split=split_already)
+    asked = split_options(options)
     metrics: str | None = options.pop("metrics", None)
     out = Path(options.pop("out", None) or out_folder(model, data))
     as_json = options.pop("as_json", False)
@@ -103,14 +101,15 @@ def _train(model: str, values: dict[str, Any]) -> None:
         report = _has_plotly()
     watch = Bars()
     source: Any = data
-    if split_already is None:
-        source = read_for(run_options.get("protocol", ""), data, protocol_options, echo=watch.message, **read_options)
-    elif read_options:
-        raise ConfigError(f"--{next(iter(read_options)).replace('_', '-')} says how a log is read, but this run has its split already")
+    if is_split(data):
+        refuse_reading(data, read_options)
+    elif not run_options.get("resume"):  # a run that is gone on with has its split
+        source = read_for(run_options.get("protocol", ""), data, asked, echo=watch.message, **read_options)
     run = train_model(
         model,
         source,
-        protocol_options=protocol_options,
+        protocol_options=asked,
+        read_options=read_options,
         out=out,
         report=report,
         name=data,

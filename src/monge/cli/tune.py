@@ -15,13 +15,15 @@ from rich.markup import escape
 from monge.cli.options import (
     DATA_OPTIONS,
     NOISE_OPTIONS,
-    PROTOCOL_HELP,
     Models,
     config_options,
     data_options,
+    example,
     noise_options,
     options_from_file,
     out_folder,
+    protocol_options,
+    refuse_reading,
     split_options,
     taken,
 )
@@ -48,8 +50,6 @@ STUDY_OPTIONS = (
 
 
 def _command(name: str) -> click.Command:
-    from monge.api.splitting import PUBLISHED
-    from monge.data import PROTOCOLS
     from monge.models import find_model
     from monge.training.loop import TrainingConfig
     from monge.training.tuning import PRUNERS, SAMPLERS
@@ -65,6 +65,7 @@ def _command(name: str) -> click.Command:
         "--out", type=click.Path(path_type=Path), help=r"Folder of the study, to make or to go on with. \[default: runs/tune-MODEL-DATA]"
     )
     @click.option("--metric", help=r"Of validation: judges a trial and selects its best epoch. \[default: ndcg@10]")
+    @click.option("--select", hidden=True, expose_value=False, callback=_no_select)
     @click.option(
         "--sampler", type=click.Choice(list(SAMPLERS)), help=r"tpe learns from earlier trials; random; grid: each once. \[default: tpe]"
     )
@@ -72,8 +73,7 @@ def _command(name: str) -> click.Command:
         "--pruner", type=click.Choice(list(PRUNERS)), help=r"median ends trials early that are below the others. \[default: median]"
     )
     @click.option("--minutes", type=float, help=r"No trial begins after so many. \[default: no limit]")
-    @click.option("--protocol", type=click.Choice([*PROTOCOLS, PUBLISHED]), default=None, help=PROTOCOL_HELP)
-    @click.option("--protocol-option", multiple=True, metavar="NAME=VALUE", help="An option of the protocol, e.g. test=0.2; repeatable.")
+    @protocol_options
     @noise_options
     @click.option("--config", type=click.Path(path_type=Path), help="YAML file of options; the command line goes before it.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, and nothing else there.")
@@ -97,21 +97,27 @@ def tune() -> None:
     """
 
 
+def _no_select(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(f"--select: a study judges its trials and selects their epochs by one metric; say --metric {value}")
+
+
 def _help(cls: Any, name: str) -> str:
     space = cls.Config().space() if hasattr(cls.Config, "space") else {}
+    metric = " --metric sampled_ndcg@10" if getattr(cls, "needs_domains", False) else ""
     searched = escape(", ".join(f"{option}={text}" for option, text in space.items()) or "nothing")
     return (
         f"Search for good options of {escape(name)} by validation alone.\n\n"
         f"Without --space it searches, but for what is fixed: {searched}.\n\n"
-        f"Example: [bold]monge tune {name} ml-100k --trials 30 --epochs 40[/bold]"
+        f"Example: [bold]monge tune {example(name, cls)}{metric} --trials 30 --epochs 40[/bold]"
     )
 
 
 def _tune(model: str, values: dict[str, Any]) -> None:
     from monge.api import tune as tune_model
+    from monge.api.agreement import is_split
     from monge.api.splitting import read_for
     from monge.cli.show import StudyBars, print_json, stdout
-    from monge.errors import ConfigError
     from monge.reporting import trials_table
 
     data = values.pop("data")
@@ -124,22 +130,22 @@ def _tune(model: str, values: dict[str, Any]) -> None:
     space = options.pop("space", {}) | _space(given.pop("space", ()))
     options |= given
     read_options = taken(options, DATA_OPTIONS)
-    protocol_options = split_options(options, has_its_split=data if data.endswith(".safetensors") else None)
+    asked = split_options(options)
     out = Path(options.pop("out", None) or out_folder(model, data, "tune-"))
     as_json = options.pop("as_json", False)
     watch = StudyBars()
     source: Any = data
-    if not data.endswith(".safetensors"):
-        source = read_for(options.get("protocol", ""), data, protocol_options, echo=watch.message, **read_options)
-    elif read_options:
-        raise ConfigError(f"--{next(iter(read_options)).replace('_', '-')} says how a log is read, but {data} is split already")
+    if is_split(data):
+        refuse_reading(data, read_options)
+    else:
+        source = read_for(options.get("protocol", ""), data, asked, echo=watch.message, **read_options)
     with watch:
         study = tune_model(
             model,
             source,
             space=space or None,
             out=out,
-            protocol_options=protocol_options,
+            protocol_options=asked,
             read_options=read_options,
             name=data,
             command="monge " + shlex.join(sys.argv[1:]),
