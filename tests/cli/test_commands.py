@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 import monge
 from monge.data import Split, read
@@ -215,6 +217,31 @@ def test_models(call: Call) -> None:
     assert options["cl_weight"]["default"] == 0.005
     assert "cl_weight" in call("models", "mstein").out
     assert "mstein" in call("models").out
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_page_of_a_model_keeps_its_formulas_and_fills_its_paragraphs(width: int, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monge.cli.show.stdout", Console(highlight=False, width=width))
+    text = (sys.modules[monge.find_model("i2vae").__module__].__doc__ or "").strip()
+    lines = call("models", "i2vae").out.partition("options and defaults")[0].splitlines()
+    formulas = [line for line in text.splitlines() if line.startswith(" ")]
+    assert [line for line in lines if line.startswith(" ")] == formulas
+    prose = [line.rstrip() for line in lines if line[:1] not in ("", " ")]
+    assert " ".join(prose).split() == [word for line in text.splitlines() if line[:1] != " " for word in line.split()]
+    assert max(map(len, prose)) <= width
+    for line, following in itertools.pairwise(line.rstrip() for line in lines):
+        if line[:1] not in ("", " ") and following[:1] not in ("", " "):
+            assert len(line) + 1 + len(following.split()[0]) > width  # not a word more would have fitted
+
+
+def test_a_narrow_list_of_models_leaves_room_for_words(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    for width, longest in ((80, 40), (140, 40)):
+        monkeypatch.setattr("monge.cli.show.stdout", Console(highlight=False, width=width))
+        text = call("models").out
+        assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+        assert max(len(line.rstrip()[33:]) for line in text.splitlines()) > longest
+        assert ("description, paper" in text) == (width == 80)
+        assert "arXiv:2301.12197" in text
 
 
 def test_data_describe(call: Call, write_cycle: Callable[..., Path]) -> None:

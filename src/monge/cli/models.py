@@ -27,7 +27,9 @@ def models(model: str | None, as_json: bool) -> None:
         if as_json:
             print_json({option.name: {"default": option.default, "help": option.help} for option in options})
             return
-        stdout.print((sys.modules[cls.__module__].__doc__ or "").strip(), markup=False)
+        for line, is_prose in paragraphs((sys.modules[cls.__module__].__doc__ or "").strip()):
+            stdout.print(line, markup=False, soft_wrap=not is_prose)  # a formula is neither wrapped nor cropped
+        stdout.print()
         stdout.print(options_table({option.name: f"{option.default}    {option.help}" for option in options}, title="options and defaults"))
         return
     rows = []
@@ -40,3 +42,18 @@ def models(model: str | None, as_json: bool) -> None:
         print_json(rows)
         return
     stdout.print(models_table(rows))
+
+
+def paragraphs(text: str) -> list[tuple[str, bool]]:
+    """A module's text for a terminal of any width: (paragraph, True), each one line to be wrapped; (line, False), to be left as it is.
+
+    Indented lines (formulas), rows of tables and empty lines are left.
+    """
+    found: list[tuple[str, bool]] = []
+    for line in text.splitlines():
+        is_prose = line[:1] not in ("", " ", "|")
+        if is_prose and found and found[-1][1]:
+            found[-1] = (f"{found[-1][0]} {line}", True)
+        else:
+            found.append((line, is_prose))
+    return found
