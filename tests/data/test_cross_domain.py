@@ -13,12 +13,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monge.data import Interactions, Split, check_leaks, cross_domain, load, read, read_domains, read_released, released
+import monge
+from monge.data import (
+    Interactions,
+    Split,
+    check_leaks,
+    cross_domain,
+    has_published_split,
+    load,
+    load_split,
+    read,
+    read_domains,
+    read_released,
+    released,
+)
 from monge.data.cross_domain import long_tail_bound
 from monge.data.domains import Domains
 from monge.data.examples import examples_of, history_lengths, with_earlier_targets
 from monge.data.leaks import order_agreement, truth_in_history, truth_in_training
 from monge.errors import ConfigError, DataError, UnknownNameError
+from tests.cli.command import monge_cli
 from tests.conftest import log_of, queries_of
 from tests.crossdomain import rounds, with_domains
 
@@ -158,6 +172,65 @@ def test_no_overlapping_user_works_and_is_told() -> None:
     assert any("queries have fewer than the 1 negatives" in note for note in split.notes) == bool((split.test.negatives.lengths < 1).any())  # pyright: ignore[reportOptionalMemberAccess]
 
 
+def told_of_order(log: Interactions) -> list[str]:
+    split = cross_domain(log, validation=0.2, test=0.2, n_negatives=0)
+    return [note for note in split.notes if "has a history in another domain" in note]
+
+
+def one_after_another(*, second_first: bool = False) -> tuple[list[list[int]], list[str]]:
+    """Items 0 to 3 are of domain a and stand before 4 to 7, of b, for every user; or the other way round."""
+    walks = [([user % 4, (user + 1) % 4], [4 + user % 4, 4 + (user + 2) % 4]) for user in range(40)]
+    return [second + first if second_first else first + second for first, second in walks], list("aaaabbbb")
+
+
+def test_a_domain_that_knows_nothing_of_the_others_for_the_order_of_the_rows_is_told() -> None:
+    for second_first, name in ((False, "a"), (True, "b")):
+        sequences, labels = one_after_another(second_first=second_first)
+        log = with_domains(log_of(sequences), labels)
+        assert told_of_order(replace(log, time=None)) == [
+            f"no times: no query for {name} has a history in another domain, since every row of {name} stands before the user's others; "
+            "give times (--time-column) or rows in the order in which they happened"
+        ]
+        assert told_of_order(log) == [
+            f"no query for {name} has a history in another domain, since no user's row of another domain is earlier than the latest of "
+            f"{name}: nothing can be carried over to {name}; are the times right?"
+        ]
+        at_once = replace(log, time=np.zeros(len(log), dtype=np.int64))
+        assert told_of_order(at_once)[0].startswith("no query for a or b has a history in another domain")
+        # one user with a row of the other domain in between is enough
+        mended = with_domains(log_of([*sequences, [0, 4, 1, 5]]), labels)
+        assert told_of_order(replace(mended, time=None)) == []
+    assert told_of_order(rounds()) == []
+    alone = with_domains(log_of([[user % 3, (user + 1) % 3] if user % 2 else [3, 4] for user in range(40)]), list("aaabb"))
+    assert told_of_order(replace(alone, time=None)) == []  # no user has both: another note says so
+
+
+def test_one_file_a_domain_without_times_is_told_of(tmp_path: Path) -> None:
+    for name in ("books", "films"):
+        rows = "".join(f"{user},{name[0]}{(user + step) % 5}\n" for user in range(30) for step in range(3))
+        (tmp_path / f"{name}.csv").write_text("user,item\n" + rows)
+    split = cross_domain(read(f"books={tmp_path}/books.csv,films={tmp_path}/films.csv"), n_negatives=0)
+    assert split.notes[0].startswith("no times: no query for books has a history in another domain")
+
+
+def test_the_census_counts_by_domain_what_queries_know() -> None:
+    split = cross_domain(rounds(single=12), validation=0.2, test=0.2, n_negatives=0)
+    for name, part in (("train", split.train.examples), ("validation", split.validation), ("test", split.test)):
+        assert part is not None
+        assert part.domain is not None
+        own, other = history_lengths(part)
+        told = []
+        for number, domain in enumerate("ab"):
+            mine = [place for place in range(len(part)) if part.domain[place] == number]
+            both, alone, cold = (
+                sum((bool(own[place]), bool(other[place])) == kind for place in mine)
+                for kind in ((True, True), (True, False), (False, True))
+            )
+            assert both + alone + cold == len(mine)
+            told.append(f"{len(mine)} for {domain} ({both} with both histories, {alone} with their own domain's alone, {cold} cold-start)")
+        assert f"{name}: {len(part)} queries: {'; '.join(told)}" in split.notes
+
+
 def test_fewer_negatives_than_asked_for_is_told() -> None:
     split = cross_domain(rounds(single=12), validation=0.2, test=0.2, n_negatives=999)
     assert any("have fewer than the 999 negatives asked for (at least 2)" in note for note in split.notes)
@@ -252,10 +325,115 @@ def test_one_id_in_two_domains_becomes_two_items(tmp_path: Path) -> None:
     frame.drop("timestamp", "domain").write_csv(tmp_path / "bare.csv")
     with pytest.raises(DataError, match="have unlike times"):
         read_domains({"x": tmp_path / "x.csv", "y": tmp_path / "bare.csv"})
-    with pytest.raises(DataError, match="needs two files or more"):
+    with pytest.raises(DataError, match=r"needs two files or more: .*; got 'x'$"):
         read_domains({"x": tmp_path / "x.csv"})
+    with pytest.raises(DataError, match="there is no --split-column to name"):
+        read_domains({"x": tmp_path / "x.csv", "y": tmp_path / "y.csv"}, split_column="part")
+    with pytest.raises(DataError, match="a domain is called by a text that is not empty; got 1"):
+        read({1: tmp_path / "x.csv", 2: tmp_path / "y.csv"})  # pyright: ignore[reportArgumentType]
     with pytest.raises(UnknownNameError, match="no domain 'z'; there are: x, y"):
         domains.number("z")
+
+
+def test_ids_that_stand_in_several_domains_are_told_of_at_reading(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user": [1] * 8, "item": list("abcdefga"), "domain": list("xxxxxxxy")})
+    told: list[str] = []
+    read(frame, echo=told.append)
+    assert told[1:] == [
+        "data frame: 1 of 7 ids stands in several domains (a): all ids are written DOMAIN:ID, and one id in two domains is two items; "
+        "where that is a mistake, mend those rows"
+    ]
+    told.clear()
+    read(frame.head(7), echo=told.append)
+    assert len(told) == 1
+    told.clear()
+    read({"x": frame.drop("domain").head(7), "y": frame.drop("domain").tail(7)}, echo=told.append)
+    assert len(told) == 3
+    assert "data frame + data frame: 7 of 7 ids stand in several domains (a, b, c, d, e, ...): all ids" in told[2]
+
+
+def test_read_takes_one_source_a_domain_as_training_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = {"books": ["1,5,3", "2,6,4"], "films": ["1,7,2"]}
+    for name, lines in rows.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(["who,item,time", *lines]) + "\n")
+    frames = {name: pl.read_csv(tmp_path / f"{name}.csv") for name in rows}
+    text = "books=books.csv,films=films.csv"
+    logs = [read(source, user_column="who") for source in (text, frames, {"books": "books.csv", "films": Path("films.csv")})]
+    logs.append(load(text, user_column="who"))
+    for log in logs:
+        assert [log.items.decode(sequence).tolist() for sequence in (log.sequences[0], log.sequences[1])] == [[7, 5], [6]]
+        assert log.item_columns["domain"].tolist() == ["books", "books", "films"]
+    spaced = read("my books = books.csv , films=films.csv", user_column="who")
+    assert spaced.item_columns["domain"].tolist() == ["my books", "my books", "films"]
+    (tmp_path / "a=b,c=d.csv").write_text("user,item\n1,2\n")  # what exists under this name is one file
+    assert len(read("a=b,c=d.csv")) == 1
+    with pytest.raises(DataError, match="one file a domain has no published split"):
+        load_split(text, split_column="item")
+    assert not has_published_split(text, split_column="item")
+
+
+def test_a_split_is_made_of_what_can_be_read(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user": [user for user in range(30) for _ in range(4)], "item": [0, 5, 1, 6] * 30, "domain": list("abab") * 30})
+    options = {"validation": 0.2, "test": 0.2, "n_negatives": 0}
+    frame.write_csv(tmp_path / "log.csv")
+    for source in (frame, str(tmp_path / "log.csv"), tmp_path / "log.csv", read(frame)):
+        assert len(monge.make_split(source, "cross-domain", options).test) == 12
+    by_domain = {name: frame.filter(pl.col("domain") == name).drop("domain") for name in "ab"}
+    assert len(monge.make_split(by_domain, "cross-domain", options).test) == 12
+    split = monge.make_split(frame, "cross-domain", options)
+    for source in (split, "split.safetensors"):
+        with pytest.raises(ConfigError, match="this is a split already"):
+            monge.make_split(source, "cross-domain")
+    with pytest.raises(DataError, match=r"no\.csv: no such file"):
+        monge.make_split("no.csv", "cross-domain")
+    labelled = {"user": [1, 1, 1], "item": [1, 2, 3], "domain": list("aba"), "time": [1, 2, 3]}
+    with pytest.raises(ConfigError, match="a published split comes with a data set's name or a file"):
+        monge.make_split(pl.DataFrame(labelled), "published")
+    run = monge.train("popular", by_domain, protocol="cross-domain", protocol_options=options)
+    assert run.result["data"] == "a + b"
+
+
+def test_a_converted_log_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        Path(f"{name}.csv").write_text("user,item\n1,[/x]\n2,4\n")
+    said = monge_cli(capsys, "data", "convert", "a=a.csv,b=b.csv", "log.csv")
+    assert "2 of 2 ids stand in several domains ([/x], 4)" in " ".join(said.err.split())
+    assert "not written" not in said.out
+    assert read("log.csv").item_columns["domain"].tolist() == list("abab")
+    assert "note: not written: domains" in monge_cli(capsys, "data", "convert", "log.csv", "log.txt").out
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("books=books.csv,films.csv", "films.csv has no domain name before it; write NAME=films.csv"),
+        ("books=books.csv,data/x=1/films.csv", "data/x=1/films.csv has no domain name before it; write NAME=data/x=1/films.csv"),
+        ("books.csv,films.csv", "books.csv has no domain name before it; write NAME=books.csv"),
+        ("books.csv,films=films.csv", "books.csv has no domain name before it; write NAME=books.csv"),
+        ("=books.csv,films=films.csv", "books.csv has no domain name before it; write NAME=books.csv"),
+        ("books=,films=films.csv", "domain 'books' has no file behind it; write books=FILE"),
+        ("books=books.csv, books=films.csv", "domain 'books' is named twice (books.csv, films.csv); give each file a domain of its own"),
+        ("books=books.csv,", "books=books.csv,: nothing stands before or behind a comma; write books=books.csv,films=films.csv"),
+        ("my books=books.csv,films=films.csv", "books.csv: no such file"),
+        ("https://nowhere.invalid/log.csv?a=1,b=2", "https://nowhere.invalid/log.csv?a=1,b=2: cannot be fetched"),
+        ("log,of may.csv", "log,of may.csv: no such file"),
+    ],
+)
+def test_the_part_of_a_list_of_files_that_fails_is_named(text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for reader in (load, read):
+        with pytest.raises(DataError) as caught:
+            reader(text)
+        assert str(caught.value).startswith(sentence)
+
+
+def test_a_row_without_a_domain_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,domain\n1,2,x\n1,3,\n1,4,\n")
+    with pytest.raises(DataError, match=r"column 'domain': row 2 has no domain \(and 1 more row\)$"):
+        read(path)
 
 
 def write_released(folder: Path, rows: dict[str, list[tuple[int, list[int], list[int], int]]]) -> dict[str, Path]:
@@ -288,7 +466,10 @@ def test_the_released_rows_as_they_are(tmp_path: Path) -> None:
     assert split.test.groups["no history"].tolist() == [None, None, "one", None]
     assert any("2 users stand in several rows" in note for note in split.notes)
     assert "leak check, test: 1 of 4 queries have an empty history" in split.notes
-    assert any(note.startswith("test: 4 queries") and note.endswith("1 with no history at all") for note in split.notes)
+    assert (
+        "test: 4 queries: 3 for one (1 with both histories, 0 with their own domain's alone, 1 cold-start, 1 with no history at all); "
+        "1 for two (1 with both histories, 0 with their own domain's alone, 0 cold-start)"
+    ) in split.notes
     in_training = set(split.train.user.tolist())
     leaked = [label == "one" for label in split.test.groups["truth in training"].tolist()]
     assert leaked == [log.users.number(4) in in_training, False, False, False]

@@ -144,5 +144,5 @@ def log_and_split(data: Any, protocol: str, options: Mapping[str, Any] | None, w
     log = data if isinstance(data, Interactions) else load(data, echo=watch.message)
     if not len(log):
         raise DataError("the log has no interactions")
-    name = str(data) if isinstance(data, str | Path) else type(data).__name__
+    name = str(data) if isinstance(data, str | Path) else " + ".join(data) if isinstance(data, Mapping) else type(data).__name__
     return log, make_split(log, protocol, options), name

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,8 +28,9 @@ from monge.data.interactions import Interactions
 from monge.data.known import DATA_VARIABLE, DATASETS, KnownDataset
 from monge.data.modalities import attach_modality
 from monge.data.protocols import History, predefined
-from monge.data.read import Rows, attach_items, joined, read, read_domains, read_items, read_rows
+from monge.data.read import Rows, attach_items, joined, read, read_items, read_rows
 from monge.data.released import read_released
+from monge.data.sources import files_of_domains
 from monge.data.split import Split
 from monge.errors import DataError, UnknownNameError, nearest
 
@@ -55,7 +55,7 @@ def load(name_or_path: Any, *, echo: Callable[[str], object] | None = None, **op
     """Load a known data set by name, or read a path, an address or a data frame.
 
     Args:
-        name_or_path: a name of `known_datasets()`, anything that `read` takes, or one file a domain: `books=books.csv,films=films.csv`.
+        name_or_path: a name of `known_datasets()`, or anything that `read` takes, such as `books=books.csv,films=films.csv`.
             What exists as a file, has a suffix or has a separator is a path.
         echo: called with a line that says what was read as what.
         options: options of `read`; a known data set has its own and takes none.
@@ -64,9 +64,6 @@ def load(name_or_path: Any, *, echo: Callable[[str], object] | None = None, **op
         UnknownNameError: it is neither a file nor a known name.
         DataError: the data set is not here and cannot be fetched, is damaged, or the file cannot be read.
     """
-    files = _one_a_domain(name_or_path)
-    if files:
-        return read_domains(files, echo=echo, **options)
     if _is_source(name_or_path):
         return read(name_or_path, echo=echo, **options)
     dataset = _known(name_or_path)
@@ -85,6 +82,8 @@ def has_published_split(name_or_path: Any, *, split_column: str | None = None) -
     Raises:
         UnknownNameError: it is neither a file nor a known name.
     """
+    if _one_a_domain(name_or_path):
+        return False
     if _is_source(name_or_path):
         return split_column is not None
     dataset = _known(name_or_path)
@@ -104,6 +103,8 @@ def load_split(
         UnknownNameError: it is neither a file nor a known name.
         DataError: the data set has no published split, or cannot be loaded.
     """
+    if _one_a_domain(name_or_path):
+        raise DataError("one file a domain has no published split; take a protocol such as cross-domain")
     if _is_source(name_or_path):
         if options.get("split_column") is None:
             raise DataError(f"{name_or_path}: which column marks the parts of the split? try --split-column NAME")
@@ -125,13 +126,6 @@ def load_split(
     return predefined(log, rows.labels(), test_history=test_history)
 
 
-def _one_a_domain(name_or_path: Any) -> dict[str, str]:
-    """`books=books.csv,films=films.csv` -> the file of each domain; nothing where the text is not of this form."""
-    if not isinstance(name_or_path, str) or not re.fullmatch(r"[\w-]+=[^,=]+(,[\w-]+=[^,=]+)*", name_or_path):
-        return {}
-    return dict(part.split("=", 1) for part in name_or_path.split(","))
-
-
 def _released(dataset: KnownDataset, echo: Callable[[str], object] | None) -> Interactions:
     folder = _folder(dataset)
     train, test = (_file(folder, name, dataset) for name in dataset.files)
@@ -143,12 +137,16 @@ def _released(dataset: KnownDataset, echo: Callable[[str], object] | None) -> In
 
 
 def _is_source(name_or_path: Any) -> bool:
-    """Whether this is for `read`: a frame, a path that exists, or what looks like a file or an address."""
-    if not isinstance(name_or_path, str):
+    """Whether this is for `read`: a frame, a path that exists, what looks like a file or an address, or one file a domain."""
+    if not isinstance(name_or_path, str) or files_of_domains(name_or_path):
         return True
     if "/" in name_or_path or os.sep in name_or_path:
         return True
     return bool(Path(name_or_path).suffix) or Path(name_or_path).is_file()
+
+
+def _one_a_domain(name_or_path: Any) -> bool:
+    return isinstance(name_or_path, Mapping) or (isinstance(name_or_path, str) and bool(files_of_domains(name_or_path)))
 
 
 def _known(name: str) -> KnownDataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from monge.data import _columns
 from monge.data._formats import Table, listed, open_table
-from monge.data.domains import DOMAIN_COLUMN, ID_COLUMN
+from monge.data.domains import DOMAIN_COLUMN, ID_COLUMN, shared_ids
 from monge.data.interactions import Interactions, ObjectArray, Vocabulary
+from monge.data.known import DATASETS
 from monge.data.ragged import IntArray
+from monge.data.sources import EXAMPLE, files_of_domains
 from monge.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ _NO_COLUMN = "none"
 
 
 def read(
-    source: Source,
+    source: Source | Mapping[str, Source],
     *,
     user_column: str | None = None,
     item_column: str | None = None,
@@ -57,7 +59,8 @@ def read(
     order of the file. A file without a header is read by position: `user_column="column_1"`.
 
     Args:
-        source: a path, an address, or a Polars or pandas data frame.
+        source: a path, an address, or a Polars or pandas data frame; one of these a domain, as `{"books": ..., "films": ...}` or, of files,
+            as `books=books.csv,films=films.csv`; or the name of a known data set, which takes no options.
         user_column: name of the user column, where it is not found by itself (see `ALIASES`).
         item_column: name of the item column.
         time_column: name of the time column; "none" leaves times out, and the order of the rows is the time order.
@@ -68,17 +71,23 @@ def read(
             themselves are for `read_split`.
         format: one of `csv`, `tsv`, `ssv`, `inter`, `parquet`, `arrow`, `jsonl`, `double-colon`, `sequences`; found from the
             suffix, or else from the first lines, where it is not given.
-        echo: called with a line that says what was chosen.
+        echo: called with a line that says what was chosen, and with one on ids that stand in several domains where there are any.
 
     Raises:
         DataError: the source cannot be read as a log; one sentence says what is wrong, where, and what to do.
     """
     chosen = {"user": user_column, "item": item_column, "time": time_column, "weight": weight_column}
     chosen |= {"domain": domain_column, "split": split_column}
+    if isinstance(source, str):
+        source = files_of_domains(source) or source
+    if isinstance(source, Mapping):
+        return read_domains(source, format=format, echo=echo, **{f"{role}_column": name for role, name in chosen.items()})
+    if isinstance(source, str) and any(source == dataset.name for dataset in DATASETS) and not Path(source).exists():
+        from monge.data.catalogue import load  # it reads files by this module
+
+        return load(source, echo=echo, format=format, **{f"{role}_column": name for role, name in chosen.items()})
     rows = read_rows(source, chosen=chosen, format=format)
-    if echo is not None:
-        echo(rows.choice())
-    return rows.interactions()
+    return _told(rows.interactions(), [rows], echo)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +165,10 @@ def read_rows(source: Source, *, chosen: Mapping[str, str | None], format: str |
     if "weight" in columns:
         frame = frame.with_columns(_columns.weights(given["weight"], where=where["weight"]).alias("weight"))
     if "domain" in columns:
-        names = _columns.ids(given["domain"], is_text=table.is_text, where=where["domain"])
+        names = _columns.ids(given["domain"], is_text=table.is_text, where=where["domain"], what="domain")
         frame = frame.with_columns(names.cast(pl.String).alias("domain"))
     if "split" in columns:
-        labels = _columns.ids(given["split"], is_text=table.is_text, where=where["split"])
+        labels = _columns.ids(given["split"], is_text=table.is_text, where=where["split"], what="label")
         frame = frame.with_columns(labels.cast(pl.String).alias("split"))
     return Rows(table.name, table.format, columns, frame, unit)
 
@@ -172,22 +181,33 @@ def read_domains(
     Args:
         sources: the name of each domain -> its file, address or frame.
         format: of the files, as in `read`.
-        echo: called with a line a file that says what was chosen.
-        columns: `user_column` and the like, the same in every file; a `domain_column` makes no sense here.
+        echo: called with a line a file that says what was chosen, and with one on ids that stand in several domains where there are any.
+        columns: `user_column` and the like, the same in every file; a `domain_column` or a `split_column` makes no sense here.
 
     Raises:
         DataError: fewer than two files, one cannot be read, or only some of them have times.
     """
+    for name in sources:
+        if not isinstance(name, str) or not name.strip():  # pyright: ignore[reportUnnecessaryIsInstance] (callers are not checked)
+            raise DataError(f"a domain is called by a text that is not empty; got {name!r}")
     if len(sources) < 2:
-        raise DataError("one file a domain needs two files or more: books=books.csv,films=films.csv")
-    if columns.get("domain_column") not in (None, _NO_COLUMN):
-        raise DataError("where each file is a domain of its own, there is no --domain-column to name")
+        raise DataError(f"one file a domain needs two files or more: {EXAMPLE}; got {', '.join(map(repr, sources)) or 'none'}")
+    for role in ("domain", "split"):
+        if columns.get(f"{role}_column") not in (None, _NO_COLUMN):
+            raise DataError(f"where each file is a domain of its own, there is no --{role}-column to name")
     chosen = {role: columns.get(f"{role}_column") for role in ("user", "item", "time", "weight")} | {"domain": _NO_COLUMN}
     parts = {name: read_rows(source, chosen=chosen, format=format) for name, source in sources.items()}
+    return _told(joined(parts).interactions(), parts.values(), echo)
+
+
+def _told(log: Interactions, parts: Iterable[Rows], echo: Callable[[str], object] | None) -> Interactions:
+    """The log, after it was said what was read as what, and what its ids have become."""
     if echo is not None:
-        for part in parts.values():
+        for part in parts:
             echo(part.choice())
-    return joined(parts).interactions()
+        if sentence := shared_ids(log.item_columns):
+            echo(f"{log.provenance['source']}: {sentence}")
+    return log
 
 
 def joined(parts: Mapping[str, Rows]) -> Rows:
