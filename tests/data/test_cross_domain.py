@@ -465,7 +465,11 @@ def test_the_released_rows_as_they_are(tmp_path: Path) -> None:
     assert split.test.groups["cold-start"].tolist() == [None, "one", "one", None]
     assert split.test.groups["no history"].tolist() == [None, None, "one", None]
     assert any("2 users stand in several rows" in note for note in split.notes)
-    assert "leak check, test: 1 of 4 queries have an empty history" in split.notes
+    n_leaked, n_twins = (sum(label is not None for label in split.test.groups[name]) for name in ("truth in training", "truth in history"))
+    assert (
+        f"leak check, test: of 4 truths {n_leaked} stand in a training row of the same user, "
+        f"{n_twins} in the history under their id in another domain; 1 queries have an empty history"
+    ) in split.notes
     assert (
         "test: 4 queries: 3 for one (1 with both histories, 0 with their own domain's alone, 1 cold-start, 1 with no history at all); "
         "1 for two (1 with both histories, 0 with their own domain's alone, 0 cold-start)"
@@ -510,7 +514,10 @@ def test_leaks_are_counted() -> None:
     assert not truth_in_training(split.train, split.test).any()
     leaky = replace(split, train=log)
     assert truth_in_training(leaky.train, leaky.test).all()
-    assert f"leak check, test: {len(split.test)} of {len(split.test)} truths stand in a training row of the same user" in check_leaks(leaky)
+    n = len(split.test)
+    assert f"leak check, test: of {n} truths {n} stand in a training row of the same user; 0 queries have an empty history" in check_leaks(
+        leaky
+    )
     one_order = log_of([sorted({(user * 3 + step * step) % 9 for step in range(6)}) for user in range(30)])
     minority, pairs = order_agreement(one_order)
     assert (minority, pairs > 50) == (0, True)

@@ -168,6 +168,10 @@ def show(run: Path, as_json: bool) -> None:
         stdout.print(f"{run}: {info['model']['name']} on {info['data']['name']}, state: {info['state']}", markup=False)
     stdout.print(options_table(info["model"]["config"], title="model"))
     stdout.print(options_table(info["training"], title="training"))
+    stdout.print(options_table(info["protocol"]["options"], title=f"protocol {info['protocol']['name']}"))
+    for note in info["protocol"].get("notes", ()):
+        stdout.print(note, markup=False)
+    stdout.print("[bold]data[/bold]")
     stdout.print(description_table(info["data"]["describe"]))
     stdout.print(options_table(info["environment"], title="environment"))
 

@@ -26,13 +26,11 @@ def check_leaks(split: Split) -> list[str]:
     domains = Domains.of(split.train.item_columns)
     ids = split.train.item_columns.get(ID_COLUMN)
     for name, queries in (("validation", split.validation), ("test", split.test)):
-        n = int(truth_in_training(split.train, queries).sum())
-        told.append(f"leak check, {name}: {n:,} of {len(queries):,} truths stand in a training row of the same user")
+        seen = [f"{int(truth_in_training(split.train, queries).sum()):,} stand in a training row of the same user"]
         if ids is not None:
-            n = int(truth_in_history(queries, domains.row_of_item).sum())
-            told.append(f"leak check, {name}: {n:,} of {len(queries):,} truths stand in the history under their id in another domain")
-        n = int((queries.history.lengths == 0).sum())
-        told.append(f"leak check, {name}: {n:,} of {len(queries):,} queries have an empty history")
+            seen.append(f"{int(truth_in_history(queries, domains.row_of_item).sum()):,} in the history under their id in another domain")
+        empty = int((queries.history.lengths == 0).sum())
+        told.append(f"leak check, {name}: of {len(queries):,} truths {', '.join(seen)}; {empty:,} queries have an empty history")
     for number, domain in enumerate(domains.names):
         in_domain = split.train.select(domains.of_item[split.train.item] == number)
         minority, pairs = order_agreement(in_domain)
