@@ -90,7 +90,10 @@ def test_mrr_reads_the_whole_list_and_mrr_at_40_does_not() -> None:
     assert got["mrr@40"].tolist() == [1 / 40, 0, 0]
 
 
-@pytest.mark.parametrize(("name", "meant"), [("ndgc@10", "ndcg"), ("recal@5", "recall"), ("MR", "mrr"), ("recall-min@3", "recall_min")])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("ndgc@10", "ndcg"), ("recal@5", "recall"), ("MR", "mrr"), ("recall-min@3", "recall_min"), ("sampled_ndcg10", "sampled_ndcg")],
+)
 def test_an_unknown_metric_gets_the_nearest_name(name: str, meant: str) -> None:
     with pytest.raises(UnknownNameError, match=f"no metric '{name}'; did you mean '{meant}'"):
         parse_metric(name)

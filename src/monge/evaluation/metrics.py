@@ -112,9 +112,8 @@ def parse_metric(name: str) -> tuple[str, int | None]:
     """
     match = re.fullmatch(r"([a-z_]+)(?:@(-?\d+))?", name.strip().lower())
     if not match or (match[1] not in METRICS and match[1].removeprefix(SAMPLED) not in _BY_QUERY):
-        raise UnknownNameError(
-            f"no metric {name!r}{nearest(name.partition('@')[0], [*METRICS, *(SAMPLED + metric for metric in _BY_QUERY)])} (with a cut-off: ndcg@10)"
-        )
+        known = [*METRICS, *(SAMPLED + metric for metric in _BY_QUERY)]
+        raise UnknownNameError(f"no metric {name!r}{nearest(name.partition('@')[0], known)} (with a cut-off: ndcg@10)")
     cutoff = None if match[2] is None else int(match[2])
     if cutoff is None and match[1].removeprefix(SAMPLED) != "mrr":
         raise ConfigError(f"metric {name!r} needs a cut-off, for example {match[1]}@10")
