@@ -465,7 +465,7 @@ def test_recommendations_in_a_domain(tmp_path: Any) -> None:
     with pytest.raises(QueryError, match="item i7 is of domain 'b', not 'a'"):
         run.recommend(history={"a": ["i7"]}, domain="b")
     plain = monge.train("popular", log_of([[0, 1, 2]] * 5))
-    with pytest.raises(DataError, match="items have no domain"):
+    with pytest.raises(DataError, match="on a log without domains; leave --domain out"):
         plain.recommend("u0", domain="a")
 
 
