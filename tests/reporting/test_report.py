@@ -151,10 +151,13 @@ def test_groups_have_bars_with_intervals_and_counts_and_a_table(page: Page) -> N
     assert row[2] == "0.0893 ±0.0040"  # the main metric comes first
 
 
-def test_groups_of_queries_are_by_domain_and_a_grouping_of_one_is_left_out(tmp_path: Path) -> None:
+def test_domains_have_a_table_and_groups_of_queries_are_by_domain_and_a_grouping_of_one_is_left_out(tmp_path: Path) -> None:
+    run = run_content()
+    run["data"]["describe"] |= {"domains": {"books": {"n_interactions": 1200, "n_users": 34, "n_items": 56}}}
     groups = [("all", "books"), ("all", "films"), ("cold-start", "books"), ("training interactions of the user", "<=3")]
     made = [{"group": group, "label": label, "n_queries": 7, "metrics": metrics(1.0)} for group, label in groups]
-    page = page_of(tmp_path, result=result_content() | {"groups": made})
+    page = page_of(tmp_path, run=run, result=result_content() | {"groups": made})
+    assert ["books", "1,200", "34", "56"] in page.rows
     titles = [page.chart(name)["layout"]["yaxis"]["title"]["text"] for name in page.charts if name.startswith("group-")]
     assert titles == ["domain (all queries)", "domain (cold-start<br>queries)"]
     assert "Test ndcg@10 by domain (all queries)" in page.text
