@@ -57,6 +57,9 @@ def test_the_protocol_of_a_split_may_be_given(data: str, call: Call) -> None:
     call("data", "split", data, *RATIO, "--noise-ratio", "0.2", "--out", "s.safetensors")
     call("train", "popular", "s.safetensors", *RATIO, "--noise-ratio", "0.2", "--protocol-option", "test=0.1", "--out", "a", "--no-report")
     call("tune", "itemknn", "s.safetensors", *RATIO, "--trials", "1", "--space", "k=3,5", "--out", "study")
+    assert json.loads(Path("a/run.json").read_text())["protocol"]["name"] == "ratio"
+    assert json.loads(Path("a/result.json").read_text())["test"]
+    assert Path("study/best.yaml").exists()
 
 
 def test_python_refuses_it_too() -> None:
@@ -144,8 +147,11 @@ def test_a_published_split_goes_on(tmp_path: Path, call: Call) -> None:
     Path("log.csv").write_text("user_id,item_id,timestamp,part\n" + "\n".join(rows) + "\n")
     command = ("train", "popular", "log.csv", "--protocol", "published", "--split-column", "part", "--out", "run", "--no-report")
     call(*command)
+    result = Path("run/result.json").read_text()
     call(*command, "--resume")
     call("train", "popular", tmp_path / "log.csv", *command[3:], "--resume")
+    assert json.loads(result)["test"]
+    assert Path("run/result.json").read_text() == result  # finished: left as it is
 
 
 def test_options_of_a_protocol_have_kinds() -> None:
