@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import monge
+from monge.api import InterruptedRunError
 from monge.data import Domains, Interactions, Queries, Ragged, cross_domain, examples_of
 from monge.data.examples import with_earlier_targets
 from monge.errors import ConfigError, DataError, QueryError, UnknownNameError
@@ -27,6 +28,7 @@ from monge.models.crossdomain.savae import SAVAE, SAVAEConfig
 from monge.sampling import ExampleBatches, by_domain
 from tests.conftest import log_of, queries_of
 from tests.crossdomain import rounds, tastes, with_domains
+from tests.training.test_resume import CtrlC
 
 SPLIT: dict[str, Any] = {"validation": 0.2, "test": 0.2, "n_negatives": 2}
 TINY: dict[str, Any] = {"dim": 8, "max_length": 4, "n_pseudo": 4, "psg_epochs": 2, "cross_heads": 2, "n_blocks": 1, "batch_size": 16}
@@ -386,6 +388,26 @@ def test_a_run_comes_back_as_it_was(options: dict[str, Any], tmp_path: Any) -> N
     torch.testing.assert_close(scores(loaded.model, split.test), scores(run.model, split.test), rtol=0, atol=0)
     for history in ([], ["i0"], ["i7", "i8"], ["i0", "i7"]):
         assert loaded.recommend(history=history, domain="a") == run.recommend(history=history, domain="a")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("i2vae", TINY),
+        ("i2vae", TINY | dict(REFERENCE)),
+        ("c2dsr", {"dim": 8, "max_length": 6, "n_blocks": 1}),
+        ("savae", {"dim": 4, "hidden": 8}),
+    ],
+)
+def test_interrupted_and_resumed_is_as_uninterrupted(name: str, options: dict[str, Any], tmp_path: Any) -> None:
+    split = cross_domain(rounds(single=12), **SPLIT)
+    options = {**options, "batch_size": 16, "epochs": 4, "seed": 3, "device": "cpu"}
+    whole = monge.train(name, split, out=tmp_path / "whole", **options)
+    with pytest.raises(InterruptedRunError, match="stopped after epoch 2"):
+        monge.train(name, split, out=tmp_path / "cut", watch=CtrlC(3, 1), **options)
+    resumed = monge.train(name, split, out=tmp_path / "cut", resume=True, **options)
+    assert (tmp_path / "cut" / "weights.safetensors").read_bytes() == (tmp_path / "whole" / "weights.safetensors").read_bytes()
+    torch.testing.assert_close(scores(resumed.model, split.test), scores(whole.model, split.test), rtol=0, atol=0)
 
 
 def c2dsr(log: Interactions, **options: Any) -> tuple[C2DSR, Any]:
