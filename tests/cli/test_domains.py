@@ -112,3 +112,23 @@ def test_a_split_says_what_may_leak(files: str, capsys: pytest.CaptureFixture[st
     done = monge_cli(capsys, "data", "split", files, *OPTIONS, "--out", "s.safetensors")
     assert "note: leak check, order in books: of" in done.out
     assert "have fewer than the 999 negatives asked for" in done.out
+
+
+def test_runs_are_compared_on_sampled_metrics_only_where_the_negatives_are_the_same(files: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, n_negatives in (("two", "2"), ("one", "1")):
+        options = ("--protocol", "cross-domain", "--protocol-option", f"n_negatives={n_negatives}", "--no-report")
+        assert monge_cli(capsys, "train", "popular", files, *options, "--out", name).code == 0
+    assert monge_cli(capsys, "compare", "two", "one", "--metrics", "sampled_ndcg@5").error == (
+        "error: one was not tested on the same negatives as two; train both on one split (monge data split)"
+    )
+    assert monge_cli(capsys, "compare", "two", "one", "--metrics", "ndcg@5").code == 0
+
+
+def test_examples_of_a_report_name_their_domains(files: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert monge_cli(capsys, "train", "popular", files, *OPTIONS, "--out", "run", "--report").code == 0
+    examples = json.loads(Path("run/result.json").read_text())["examples"]
+    assert {example["domain"] for example in examples} <= {"books", "films"}
+    for example in examples:
+        assert {entry["domain"] for entry in (*example["truth"], *example["recommendations"])} == {example["domain"]}
+    first = examples[0]
+    assert f"User {first['user']}, {first['domain']}: " in Path("run/report.html").read_text()

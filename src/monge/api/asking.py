@@ -18,6 +18,7 @@ from monge.data.files import write_atomically
 from monge.data.interactions import ObjectArray
 from monge.errors import ConfigError, DataError, QueryError, RunError
 from monge.evaluation import DEFAULT_METRICS, Evaluation, compare_paired, evaluate, parse_metric, top_items
+from monge.evaluation.metrics import SAMPLED
 from monge.evaluation.ranking import TieOrder, score_blocks
 from monge.models import MODELS, ItemVectors, Recommender, find_model, make_model
 from monge.options import build_config
@@ -309,28 +310,37 @@ def compare_runs(
         if first is None:
             first = (path, queries, found)
             continue
-        same = len(queries) == len(first[1]) and all(
-            np.array_equal(a, b)
-            for a, b in (
-                (queries.user, first[1].user),
-                (queries.truth.values, first[1].truth.values),
-                (queries.history.values, first[1].history.values),
-            )
-        )
-        if not same:
-            raise RunError(f"{path} was not tested on the same queries as {first[0]}; train both on one split (monge data split)")
+        differs = _difference(queries, first[1], sampled=any(name.startswith(SAMPLED) for name in found.values))
+        if differs:
+            raise RunError(f"{path} was not tested on the same {differs} as {first[0]}; train both on one split (monge data split)")
         for metric, values in found.values.items():
             compared = compare_paired(values, first[2].values[metric])
             tests.append({"run": path, "first": first[0], "metric": metric, **asdict(compared)})
     return results, tests
 
 
+def _difference(queries: Queries, others: Queries, *, sampled: bool) -> str | None:
+    """What two sets of queries do not share of what their metrics are counted on; None: they may be compared one by one."""
+
+    def same(a: Ragged | None, b: Ragged | None) -> bool:
+        return a is b or (a is not None and b is not None and all(map(np.array_equal, (a.offsets, a.values), (b.offsets, b.values))))
+
+    asked = np.array_equal(queries.user, others.user) and same(queries.history, others.history) and same(queries.truth, others.truth)
+    if not asked:
+        return "queries"
+    if not same(queries.candidates, others.candidates):
+        return "candidates"
+    return "negatives" if sampled and not same(queries.negatives, others.negatives) else None
+
+
 def examples(run: Run, test: Queries, n: int = 3, k: int = 10) -> list[dict[str, Any]]:
-    """Recommendations for a few test queries, beside what was held out."""
+    """Recommendations for a few test queries, beside what was held out; with the domains where queries ask for one."""
     titles = run.item_columns.get("title")
+    domains = None if test.domain is None else Domains.of(run.item_columns)
 
     def shown(item: int) -> dict[str, Any]:
-        return {"item": str(run.items.decode([item])[0]), "title": None if titles is None else titles[item]}
+        entry = {"item": str(run.items.decode([item])[0]), "title": None if titles is None else titles[item]}
+        return entry if domains is None else {**entry, "domain": domains.names[domains.of_item[item]]}
 
     rows: list[dict[str, Any]] = []
     chosen = np.unique(np.linspace(0, len(test) - 1, min(n, len(test))).astype(np.int64))
@@ -342,6 +352,7 @@ def examples(run: Run, test: Queries, n: int = 3, k: int = 10) -> list[dict[str,
             rows.append(
                 {
                     "user": str(run.users.decode(queries.user[[number]])[0]),
+                    "domain": None if domains is None or queries.domain is None else domains.names[queries.domain[number]],
                     "history": [shown(item) for item in queries.history[number][-10:].tolist()],
                     "recommendations": [
                         {**shown(item), "score": float(scores[row, item]), "rank": rank} for rank, item in enumerate(best, start=1)

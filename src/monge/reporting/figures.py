@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import html
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monge.reporting.values import Estimate, grouping, plain
+from monge.reporting.values import Estimate, plain
 
 Figure = dict[str, Any]
 
@@ -36,7 +35,9 @@ def loss_figure(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> 
     data = [_line(numbers, values, name, place) for place, (name, values) in enumerate(series.items())]
     shown = [value for values in series.values() for value in values if value is not None]
     logarithmic = bool(shown) and min(shown) > 0 and max(shown) > 50 * min(shown)
-    axis = {"title": {"text": "weighted loss (log scale)" if logarithmic else "weighted loss"}, "type": "log" if logarithmic else "linear"}
+    axis: dict[str, Any] = {"title": {"text": "weighted loss"}}
+    if logarithmic:
+        axis = {"title": {"text": "weighted loss (log scale)"}, "type": "log", "dtick": 1}  # a tick at each power of ten
     return {"data": data, "layout": _layout(xaxis=_epoch_axis(numbers), yaxis=axis) | _best_epoch_line(best_epoch)}
 
 
@@ -92,7 +93,13 @@ def group_figure(groups: Sequence[Mapping[str, Any]], metric: str) -> Figure | N
     }
     axes = _layout(
         xaxis={"title": {"text": f"{_safe(metric)}, test"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": _lines(grouping(groups[0]["group"])), "standoff": 12}, "type": "category", "autorange": "reversed"},
+        yaxis={
+            "type": "category",
+            "autorange": "reversed",
+            "ticks": "outside",
+            "ticklen": 6,
+            "tickcolor": "rgba(0,0,0,0)",
+        },  # the heading says by what: a title would not fit beside two bars
     )
     return {"data": [bar], "layout": axes | {"showlegend": False, "bargap": 0.35, "height": 90 + 48 * len(bars)}}
 
@@ -139,11 +146,6 @@ def _layout(*, xaxis: dict[str, Any], yaxis: dict[str, Any]) -> dict[str, Any]:
 
 def _safe(text: Any) -> str:
     return html.escape(plain(text))
-
-
-def _lines(text: Any) -> str:
-    """In lines that fit beside the bars."""
-    return "<br>".join(_safe(line) for line in textwrap.wrap(plain(text), 24))
 
 
 def _finite(value: Any) -> float | None:

@@ -189,6 +189,7 @@ def _example(example: Mapping[str, Any]) -> dict[str, Any]:
     ranks = {str(entry["item"]): entry["rank"] for entry in recommended}
     return {
         "user": example["user"],
+        "domain": example.get("domain"),
         "history": history[-LONGEST_HISTORY:],
         "n_earlier": max(0, len(history) - LONGEST_HISTORY),
         "recommendations": recommended,
