@@ -125,10 +125,11 @@ def test_runs_are_compared_on_sampled_metrics_only_where_the_negatives_are_the_s
 
 
 def test_examples_of_a_report_name_their_domains(files: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert monge_cli(capsys, "train", "popular", files, *OPTIONS, "--out", "run", "--report").code == 0
-    examples = json.loads(Path("run/result.json").read_text())["examples"]
+    assert monge_cli(capsys, "train", "popular", files, *OPTIONS, "--report").code == 0
+    run = Path("runs/popular-books-films")
+    examples = json.loads((run / "result.json").read_text())["examples"]
     assert {example["domain"] for example in examples} <= {"books", "films"}
     for example in examples:
         assert {entry["domain"] for entry in (*example["truth"], *example["recommendations"])} == {example["domain"]}
     first = examples[0]
-    assert f"User {first['user']}, {first['domain']}: " in Path("run/report.html").read_text()
+    assert f"User {first['user']}, {first['domain']}: " in (run / "report.html").read_text()

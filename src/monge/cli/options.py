@@ -200,8 +200,15 @@ def example(name: str, cls: type) -> str:
 
 
 def out_folder(model: str, data: str, prefix: str = "") -> Path:
-    """Where a run or a study goes that was given no --out; of `own.module:Model` and `logs/toy.csv` it is `runs/own.module-Model-toy`."""
-    return Path("runs") / f"{prefix}{model.replace(':', '-')}-{Path(data).name.split('.')[0]}"
+    """Where a run or a study goes that was given no --out.
+
+    Of `own.module:Model` and `logs/toy.csv` it is `runs/own.module-Model-toy`, of `i2vae` and `books=a.csv,films=b.csv` it is
+    `runs/i2vae-books-films`.
+    """
+    from monge.data.sources import files_of_domains
+
+    domains = files_of_domains(data)
+    return Path("runs") / f"{prefix}{model.replace(':', '-')}-{'-'.join(domains) or Path(data).name.split('.')[0]}"
 
 
 def key_values(pairs: Sequence[str], option: str) -> dict[str, Any]:
