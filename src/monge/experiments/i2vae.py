@@ -101,7 +101,9 @@ AGAINST = (
     ("i2VAE", "C2DSR"),
     ("i2VAE, a fifth trained as cold-start", "i2VAE"),
     ("i2VAE, the same, KL terms times 0.01", "i2VAE"),
+    ("i2VAE, the same, KL terms times 0.01", "LastPopular"),
     ("i2VAE, every switch as released", "i2VAE"),
+    ("i2VAE, every switch as released", "LastPopular"),
 )
 
 MORE_TARGETS = (
