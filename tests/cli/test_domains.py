@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import monge
+from monge.api.asking import compare_runs
+from monge.data import Ragged, leave_one_out
+from monge.errors import RunError
 from tests.cli.command import monge_cli
+from tests.conftest import log_of
 
 OPTIONS = ("--protocol", "cross-domain", "--protocol-option", "validation=0.2", "--protocol-option", "test=0.2")
 
@@ -131,5 +138,21 @@ def test_examples_of_a_report_name_their_domains(files: str, capsys: pytest.Capt
     assert {example["domain"] for example in examples} <= {"books", "films"}
     for example in examples:
         assert {entry["domain"] for entry in (*example["truth"], *example["recommendations"])} == {example["domain"]}
-    first = examples[0]
-    assert f"User {first['user']}, {first['domain']}: " in (run / "report.html").read_text()
+        assert {entry["domain"] for entry in example["history"]} <= {"books", "films"}
+    html = (run / "report.html").read_text()
+    assert f"User {examples[0]['user']}, {examples[0]['domain']}: " in html
+    shown = Counter(entry["domain"] for example in examples for entry in example["history"])
+    assert shown
+    for domain in ("books", "films"):
+        assert html.count(f'<span class="note">{domain}</span>') == shown[domain]
+
+
+def test_runs_are_compared_only_where_the_same_items_were_ranked(tmp_path: Path) -> None:
+    split = leave_one_out(log_of([[user % 4, 4, 5, (user + 1) % 4] for user in range(8)]))
+    everything = Ragged.from_lists([list(range(6))] * len(split.test))
+    for name, candidates in (("all", None), ("listed", everything)):
+        test = replace(split.test, candidates=candidates)
+        monge.train("popular", replace(split, test=test), out=tmp_path / name)
+    assert compare_runs([tmp_path / "listed", tmp_path / "listed"], ["ndcg@5"])[1][0]["difference"] == 0
+    with pytest.raises(RunError, match="listed was not tested on the same candidates as"):
+        compare_runs([tmp_path / "all", tmp_path / "listed"], ["ndcg@5"])

@@ -133,6 +133,13 @@ def test_the_only_part_of_a_loss_is_drawn_once(tmp_path: Path) -> None:
     assert "No epoch was validated." in page.text
 
 
+@pytest.mark.parametrize(("smallest", "kind", "step"), [(0.01, "log", 1), (1.0, None, None)])
+def test_losses_far_apart_have_an_axis_of_powers_of_ten(smallest: float, kind: str | None, step: int | None, tmp_path: Path) -> None:
+    epochs = [{"epoch": 1, "seconds": 1.0, "loss": {"kl": smallest, "bce": 2.0, "total": 2.0 + smallest}}]
+    axis = page_of(tmp_path, epochs=epochs).chart("loss")["layout"]["yaxis"]
+    assert (axis.get("type"), axis.get("dtick")) == (kind, step)
+
+
 def test_groups_have_bars_with_intervals_and_counts_and_a_table(page: Page) -> None:
     for name, title, n_groups in (("group-0", "history length", 4), ("group-1", "training interactions of the held-out item", 5)):
         figure = page.chart(name)
